@@ -1,0 +1,156 @@
+"""Configuration generations of a host: render, compare, write and prune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+from saltern import generation, host, secrets
+from saltern.errors import SalternError
+
+__func_alias__ = {"list_": "list"}
+
+
+def path(service: str) -> dict[str, str]:
+    """Return where the wanted generation of a service lies, written or not.
+
+    :param service: Name of the formula.
+    :returns: ``digest`` (12 hex digits) and ``path`` of the folder.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.path keystone
+    """
+    digest = _wanted(service).digest
+    return {"digest": digest, "path": str(_parent(service) / digest)}
+
+
+def diff(service: str) -> dict[str, str]:
+    """Return what the wanted generation changes against the one in use, secrets hidden.
+
+    :returns: File name to unified diff; empty if the wanted generation is written and in use.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.diff keystone
+    """
+    wanted = _wanted(service)
+    old = generation.read(_parent(service) / (current(service) or wanted.digest))
+    return generation.diff(old, wanted, host.cloud(__pillar__, __opts__)["secrets"])
+
+
+def present(service: str) -> bool:
+    """Return whether the wanted generation is written, with its owner and modes.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.present keystone
+    """
+    wanted = _wanted(service)
+    return generation.intact(_parent(service) / wanted.digest, wanted)
+
+
+def write(service: str) -> str:
+    """Write the wanted generation of a service; containers take it when they are replaced.
+
+    :returns: The folder.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.write keystone
+    """
+    try:
+        return str(generation.write(_parent(service), _wanted(service)))
+    except (SalternError, OSError) as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def current(service: str) -> str | None:
+    """Return the digest of the generation that the service's containers use, or the newest.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.current keystone
+    """
+    used = _used(service)
+    found = list_(service)
+    return next((digest for digest in used if digest in found), found[0] if found else None)
+
+
+def list_(service: str) -> list[str]:
+    """Return the digests of the generations on disk, newest first.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.list keystone
+    """
+    parent = _parent(service)
+    folders = [one for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
+    folders = [one for one in folders if not one.name.startswith(".")]
+    return [one.name for one in sorted(folders, key=lambda one: -one.stat().st_mtime)]
+
+
+def prune(service: str, keep: int = 3) -> list[str]:
+    """Remove generations that no container uses, but the newest few.
+
+    :param keep: How many of the newest to keep.
+    :returns: Digests of what was removed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.prune keystone
+    """
+    return generation.prune(_parent(service), set(_used(service)), keep)
+
+
+def _wanted(service: str) -> generation.Generation:
+    """Return the wanted generation, rendered once a run."""
+    rendered = __context__.setdefault("saltern.generations", {})
+    if service not in rendered:
+        try:
+            names = host.context(service, __pillar__, __opts__, __grains__)
+            formula = host.cloud(__pillar__, __opts__)["formulas"][service]
+            rendered[service] = generation.render(service, formula, _source(service), names)
+        except SalternError as error:
+            hidden = __pillar__.get("cloud", {}).get("secrets", {})
+            raise CommandExecutionError(secrets.mask(str(error), hidden)) from error
+    return rendered[service]
+
+
+def _source(service: str) -> Callable[[str], str | None]:
+    """Return a finder of templates: the service's own files, then those common to all."""
+
+    def find(name: str) -> str | None:
+        for url in (f"salt://{service}/files/{name}", f"salt://_common/{name}"):
+            cached = __salt__["cp.cache_file"](url)
+            if cached:
+                return Path(cached).read_text()
+        return None
+
+    return find
+
+
+def _parent(service: str) -> Path:
+    return Path(host.root("etc", __opts__)) / "services" / service
+
+
+def _used(service: str) -> list[str]:
+    """Return the generations that containers of the service have mounted."""
+    containers: list[dict[str, Any]] = __salt__["container.list"](service=service)
+    return [one["generation"] for one in containers if one.get("generation")]

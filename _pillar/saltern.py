@@ -1,0 +1,45 @@
+"""Give each host the pillar key ``cloud``: its services, the cloud's facts and its own secrets."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+from saltern import cloud as clouds
+from saltern import formulas as catalogs
+from saltern import secrets as store
+from saltern.errors import SalternError
+
+log = logging.getLogger(__name__)
+
+
+def ext_pillar(
+    minion_id: str,
+    pillar: dict[str, Any],
+    formulas: list[str],
+    images: str,
+    secrets: str = "/etc/saltern/secrets.yml",
+) -> dict[str, Any]:
+    """Return the pillar key ``cloud`` of a host of the inventory, nothing for other minions.
+
+    :param formulas: Folders that hold ``<service>/service.yml``, most important first.
+    :param images: The folder ``images/``: user ids and the releases that can be built.
+    :param secrets: The secrets file that ``saltern.genpwd`` makes.
+    :returns: ``{"cloud": view}``, or ``{"cloud": {"errors": [text, ...]}}`` if the pillar is wrong,
+        so that every state refuses to run.
+    """
+    if "saltern" not in pillar:
+        return {}
+    try:
+        cloud = clouds.load(pillar, catalogs.load(formulas), clouds.releases(images))
+        errors = [str(problem) for problem in cloud.problems]
+        if not errors and minion_id in cloud.hosts:
+            users = yaml.safe_load((Path(images) / "users.yml").read_text())
+            return {"cloud": cloud.view(minion_id, store.read(secrets), users)}
+    except SalternError as error:
+        errors = [str(error)]
+    for error in errors:
+        log.error("pillar of %s: %s", minion_id, error)
+    return {"cloud": {"errors": errors}} if errors else {}

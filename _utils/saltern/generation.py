@@ -1,0 +1,175 @@
+"""Generations: all configuration files of a service as one immutable, content-addressed folder."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saltern import merge, secrets, templates
+from saltern.errors import SalternError
+
+_HEADER = "# Written by Saltern from {source}; changes here are lost.\n"
+_COMMENTED = ("ini", "properties", "yaml")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a generation: its text and mode (such as 0o640)."""
+
+    text: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """The files of a service by name, and the uid that owns them."""
+
+    service: str
+    files: Mapping[str, File]
+    uid: int
+
+    @property
+    def digest(self) -> str:
+        """Return 12 hex digits that name this content."""
+        digest = hashlib.sha256(str(self.uid).encode())
+        for name, file in sorted(self.files.items()):
+            digest.update(f"\0{name}\0{file.mode:o}\0".encode())
+            digest.update(file.text.encode())
+        return digest.hexdigest()[:12]
+
+
+def render(
+    service: str, formula: Mapping[str, Any], source: templates.Source, context: Mapping[str, Any]
+) -> Generation:
+    """Return the generation that a host's service should have; nothing is written.
+
+    :param formula: ``cloud:formulas:<service>`` of the pillar.
+    :param source: Finds a template by its name below ``files/``.
+    :raises SalternError: A template fails or an override does not fit its file.
+    """
+    files = {}
+    for name, declared in formula.get("config", {}).items():
+        override = formula.get("overrides", {}).get(name)
+        if declared.get("optional") and override is None:
+            continue
+        if "when" in declared and not templates.holds(declared["when"], context):
+            continue
+        form = declared["format"]
+        template = declared.get("template", name)
+        text = "" if declared.get("optional") else templates.render(template, source, context)
+        text = merge.apply(text, form, override, f"{service}:config:{name}")
+        if form in _COMMENTED:
+            text = _HEADER.format(source=f"formulas/{service}/files/{template}") + text
+        files[name] = File(text, int(declared.get("mode", "0640"), 8))
+    return Generation(service, files, formula["uid"])
+
+
+def diff(old: Mapping[str, str], new: Generation, hidden: Any) -> dict[str, str]:
+    """Return a unified diff a changed file, with every secret shown as ``***``.
+
+    :param old: Name to text of the files there are, see :func:`read`.
+    :param hidden: Nested mapping of the secrets to hide.
+    """
+    changes = {}
+    for name in sorted({*old, *new.files}):
+        before = old.get(name, "")
+        after = new.files[name].text if name in new.files else ""
+        if before == after:
+            continue
+        lines = difflib.unified_diff(
+            secrets.mask(before, hidden).splitlines(),
+            secrets.mask(after, hidden).splitlines(),
+            name if name in old else "nothing",
+            name if name in new.files else "nothing",
+            n=1,
+            lineterm="",
+        )
+        changes[name] = "\n".join(lines) or "a secret changed"
+    return changes
+
+
+def read(path: str | Path) -> dict[str, str]:
+    """Return the files of a generation on disk, name to text; empty if there is none."""
+    root = Path(path)
+    files = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else []
+    return {str(one.relative_to(root)): one.read_text(errors="replace") for one in files}
+
+
+def intact(path: str | Path, wanted: Generation) -> bool:
+    """Return whether a generation on disk holds what it should, with its owner and modes."""
+    root = Path(path)
+    try:
+        for name, file in wanted.files.items():
+            stat = (root / name).stat()
+            if (stat.st_mode & 0o7777, stat.st_uid) != (file.mode, wanted.uid):
+                return False
+        return root.stat().st_mode & 0o7777 == 0o750 and read(root) == {
+            name: file.text for name, file in wanted.files.items()
+        }
+    except FileNotFoundError:
+        return False
+
+
+def write(parent: str | Path, wanted: Generation) -> Path:
+    """Write a generation below ``parent`` and return its folder; a crash leaves none or all of it.
+
+    A folder that somebody changed by hand is put right file by file, since containers may have it
+    mounted.
+    """
+    parent = Path(parent)
+    parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    target = parent / wanted.digest
+    if target.is_dir():
+        for name in read(target).keys() - wanted.files.keys():
+            (target / name).unlink()
+        _fill(target, wanted)
+        return target
+    temporary = parent / f".{wanted.digest}.{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o750)
+    _fill(temporary, wanted)
+    os.rename(temporary, target)
+    return target
+
+
+def prune(parent: str | Path, used: set[str], keep: int = 3) -> list[str]:
+    """Remove all generations but those in use and the newest ``keep``; return their digests."""
+    parent = Path(parent)
+    if not parent.is_dir():
+        return []
+    found = sorted(
+        (one for one in parent.iterdir() if one.is_dir()),
+        key=lambda one: one.stat().st_mtime,
+        reverse=True,
+    )
+    removed = [one for one in found[keep:] if one.name not in used]
+    for one in removed:
+        shutil.rmtree(one)
+    return [one.name for one in removed]
+
+
+def _fill(folder: Path, wanted: Generation) -> None:
+    os.chown(folder, wanted.uid, wanted.uid)
+    os.chmod(folder, 0o750)
+    for name, file in wanted.files.items():
+        path = folder / name
+        if ".." in Path(name).parts or path.is_absolute() and folder not in path.parents:
+            raise SalternError(f"{wanted.service}: config file {name!r} leaves its folder")
+        for parent in reversed(Path(name).parents[:-1]):
+            (folder / parent).mkdir(mode=0o750, exist_ok=True)
+            os.chown(folder / parent, wanted.uid, wanted.uid)
+        temporary = path.with_name(f".{path.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(file.text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chown(temporary, wanted.uid, wanted.uid)
+        os.chmod(temporary, file.mode)
+        os.replace(temporary, path)

@@ -1,0 +1,55 @@
+"""What an adapter knows of its host: pillar, roots and template names, from Salt's dunders.
+
+Library functions rather than execution modules, so that no job can return the secrets they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from saltern import templates
+from saltern.errors import SalternError
+
+_ROOTS = {"etc": "/etc/saltern", "var": "/var/lib/saltern"}
+
+
+def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the pillar key ``cloud``, with its secrets.
+
+    :param pillar: ``__pillar__`` (``pillar.get`` would mask the secrets).
+    :param opts: ``__opts__``.
+    :raises SalternError: The pillar is wrong, or this host is not in the inventory.
+    """
+    view = pillar.get("cloud")
+    if not view:
+        raise SalternError(
+            f"{opts['id']} is not in the inventory: add it to saltern:hosts in the pillar"
+        )
+    if view.get("errors"):
+        raise SalternError("the pillar is wrong:\n" + "\n".join(view["errors"]))
+    return view
+
+
+def context(
+    service: str, pillar: Mapping[str, Any], opts: Mapping[str, Any], grains: Mapping[str, Any]
+) -> templates.Context:
+    """Return the names that the templates of one of this host's services see.
+
+    :raises SalternError: This host does not run the service.
+    """
+    view = cloud(pillar, opts)
+    if service not in view["formulas"]:
+        raise SalternError(
+            f"{opts['id']} does not run {service}: it has none of its roles in saltern:hosts"
+        )
+    names = templates.Context(
+        view, service, int(grains.get("num_cpus", 1)), int(grains.get("mem_total", 2048))
+    )
+    names["keyrings"] = f"{root('var', opts)}/keyrings"
+    return names
+
+
+def root(kind: str, opts: Mapping[str, Any]) -> str:
+    """Return where Saltern keeps things on a host: ``etc`` (configuration) or ``var`` (state)."""
+    return opts.get("saltern", {}).get(kind, _ROOTS[kind]).rstrip("/")

@@ -1,0 +1,58 @@
+"""The cluster lock: one run at a time changes the cloud.
+
+A lock of the kernel (flock) on a file: it is free again the moment its process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saltern.errors import SalternError
+
+
+class Lock:
+    """A held lock.
+
+    :param path: The lock file; it stays when the lock is released.
+    :param holder: Who asks, for the message to others: ``command``, ``user``, ``since`` (UTC).
+    :raises SalternError: Another run holds the lock.
+    """
+
+    def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise SalternError(_held(path)) from None
+        text = json.dumps({**holder, "pid": os.getpid()}).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Let others run; a second call does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    __del__ = release
+
+
+def _held(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+    except ValueError:
+        holder = {}
+    return (
+        "another run holds the cloud: {command} (pid {pid}, user {user}, since {since}). Follow it "
+        "with salt-run saltern.watch; start again when it is done".format(
+            **{"command": "?", "pid": "?", "user": "?", "since": "?", **holder}
+        )
+    )

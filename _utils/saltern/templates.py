@@ -1,0 +1,193 @@
+"""What templates see, and how they are rendered: plain Jinja, undefined names are errors."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from saltern.errors import SalternError
+
+# Name of a template to its text, None if there is none.
+Source = Callable[[str], str | None]
+
+
+class Context(dict[str, Any]):
+    """The names that a service's templates can use, made from the pillar key ``cloud``.
+
+    :param cloud: Pillar key ``cloud`` of the host.
+    :param service: The service whose templates are rendered.
+    :param cpus: Processors of the host.
+    :param memory_mb: Memory of the host in MB.
+    """
+
+    def __init__(
+        self, cloud: Mapping[str, Any], service: str, cpus: int = 1, memory_mb: int = 2048
+    ) -> None:
+        self._cloud = cloud
+        self._service = service
+        self._cpus = cpus
+        super().__init__(
+            service=service,
+            cloud=cloud,
+            host={**cloud["host"], "cpus": cpus, "memory_mb": memory_mb},
+            hosts=cloud["hosts"],
+            services=cloud["services"],
+            options=cloud["services"][service]["options"],
+            addresses=self.addresses,
+            enabled=lambda name: name in cloud["services"],
+            endpoint=self.endpoint,
+            first_host=lambda name=service: cloud["services"][name]["hosts"][0],
+            secret=self.secret,
+            database_url=self.database_url,
+            transport_url=self.transport_url,
+            memcached_servers=self.memcached_servers,
+            workers=self.workers,
+            catalog=self.catalog,
+        )
+
+    def addresses(self, service: str) -> list[str]:
+        """Return the addresses of the hosts that run a service, in inventory order."""
+        facts = self._cloud["services"].get(service, {"hosts": []})
+        return [self._cloud["hosts"][host]["address"] for host in facts["hosts"]]
+
+    def endpoint(self, service: str, interface: str = "internal", port: str | None = None) -> str:
+        """Return the URL of a service through HAProxy, without a path.
+
+        :param interface: ``internal``, ``public`` or ``admin`` (the internal address).
+        :param port: Name of the port; default: the one its catalogue entry names, or its first.
+        """
+        facts = self._facts(service)
+        name = port or facts["catalog"].get("port") or next(iter(facts["ports"]))
+        side = "external_address" if interface == "public" else "internal_address"
+        return f"http://{self._cloud[side]}:{facts['ports'][name]['port']}"
+
+    def secret(self, name: str) -> Any:
+        """Return a secret, named ``service.name``.
+
+        :raises SalternError: The service does not declare it, so this host does not have it.
+        """
+        owner, _, key = name.partition(".")
+        known = self._cloud.get("secrets", {}).get(owner, {})
+        if key not in known:
+            where = f"formulas/{self._service}/service.yml"
+            raise SalternError(
+                f"secret {name!r} is not declared in {where}: add it to uses_secrets"
+            )
+        if known[key] in (None, ""):
+            raise SalternError(f"secret {name!r} has no value: run salt-run saltern.genpwd")
+        return known[key]
+
+    def database_url(self, service: str | None = None, name: str | None = None) -> str:
+        """Return the SQLAlchemy URL of a service's database, through HAProxy."""
+        service = service or self._service
+        database = self._cloud["formulas"][service]["database"]
+        user = database.get("user", database["name"])
+        password = quote(self.secret(f"{service}.database_password"), safe="")
+        port = self._facts("mariadb")["ports"]["mariadb"]["port"]
+        address = self._cloud["internal_address"]
+        return (
+            f"mysql+pymysql://{user}:{password}@{address}:{port}/"
+            f"{name or database['name']}?charset=utf8mb4"
+        )
+
+    def transport_url(self) -> str:
+        """Return oslo.messaging's URL of all RabbitMQ hosts."""
+        password = quote(self.secret("rabbitmq.password"), safe="")
+        port = self._facts("rabbitmq")["ports"]["amqp"]["port"]
+        nodes = (f"openstack:{password}@{one}:{port}" for one in self.addresses("rabbitmq"))
+        return f"rabbit://{','.join(nodes)}/"
+
+    def memcached_servers(self) -> str:
+        """Return ``address:port`` of all memcached hosts, comma-separated."""
+        port = self._facts("memcached")["ports"]["memcached"]["port"]
+        return ",".join(f"{one}:{port}" for one in self.addresses("memcached"))
+
+    def workers(self, most: int = 5) -> int:
+        """Return how many processes an API gets on this host: its processors, at most ``most``."""
+        return max(1, min(self._cpus, most))
+
+    def catalog(self) -> dict[str, dict[str, Any]]:
+        """Return the catalogue entry of every running service that has one."""
+        services = self._cloud["services"].items()
+        return {name: facts["catalog"] for name, facts in services if facts["catalog"]}
+
+    def _facts(self, service: str) -> Mapping[str, Any]:
+        facts = self._cloud["services"].get(service)
+        if facts is None:
+            where = f"formulas/{self._service}/service.yml"
+            raise SalternError(f"{service} does not run in this cloud; {where} should require it")
+        return facts
+
+
+def rabbitmq_hash(password: str) -> str:
+    """Return RabbitMQ's salted SHA-256 of a password, the same at every call.
+
+    Source: rabbitmq.com/docs/passwords, "this is the algorithm".
+    """
+    salt = hashlib.sha256(b"saltern" + password.encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def render(name: str, source: Source, context: Mapping[str, Any]) -> str:
+    """Return the text of a template.
+
+    :param name: Name that ``source`` knows.
+    :param source: Finds templates, also those that are imported or included.
+    :raises SalternError: No such template, wrong syntax or an undefined name; names the line.
+    """
+    environment = _environment(jinja2.FunctionLoader(source))
+    try:
+        return environment.get_template(name).render(context)
+    except jinja2.TemplateNotFound as error:
+        raise SalternError(f"template {error.name} does not exist (wanted by {name})") from error
+    except jinja2.TemplateSyntaxError as error:
+        raise SalternError(f"{error.name or name}, line {error.lineno}: {error.message}") from error
+    except (jinja2.TemplateError, SalternError, TypeError, KeyError, IndexError) as error:
+        raise SalternError(f"{name}{_line(error, name)}: {error}") from error
+
+
+def resolve(value: Any, context: Mapping[str, Any]) -> Any:
+    """Return data with every string in it rendered; numbers and truth values stay as they are."""
+    if isinstance(value, Mapping):
+        return {key: resolve(one, context) for key, one in value.items()}
+    if isinstance(value, list):
+        return [resolve(one, context) for one in value]
+    if isinstance(value, str) and ("{{" in value or "{%" in value):
+        try:
+            return _environment().from_string(value).render(context)
+        except jinja2.TemplateError as error:
+            raise SalternError(f"{value!r}: {error}") from error
+    return value
+
+
+def holds(expression: str, context: Mapping[str, Any]) -> bool:
+    """Return whether a Jinja expression is true."""
+    return bool(_environment().compile_expression(expression, undefined_to_none=False)(**context))
+
+
+def _environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters["rabbitmq_hash"] = rabbitmq_hash
+    return environment
+
+
+def _line(error: BaseException, name: str) -> str:
+    """Return ``, line N`` of the innermost template frame of an error."""
+    line, trace = None, error.__traceback__
+    while trace:
+        if trace.tb_frame.f_code.co_filename in (name, "<template>"):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f", line {line}" if line else ""

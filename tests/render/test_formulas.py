@@ -1,0 +1,76 @@
+"""Every formula renders for every host of both topologies; no test here knows a service."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from clouds import ROOT, TOPOLOGIES, load, placements, source, view
+from saltern import expand, generation, merge, secrets, templates
+from saltern.containers.spec import Spec
+
+PARSERS = {
+    "ini": merge.parse_ini,
+    "properties": merge.parse_ini,
+    "yaml": yaml.safe_load,
+    "json": json.loads,
+    "raw": str,
+}
+
+
+def context(topology: str, service: str, host: str) -> templates.Context:
+    names = templates.Context(view(topology, host), service, cpus=4, memory_mb=8192)
+    names["keyrings"] = "/var/lib/saltern/keyrings"
+    return names
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_the_example_pillars_have_no_problem(topology):
+    assert [str(problem) for problem in load(topology).problems] == []
+
+
+@pytest.mark.parametrize(("topology", "service", "host"), placements())
+def test_configuration_renders_and_parses(topology, service, host):
+    formula = view(topology, host)["formulas"][service]
+    names = context(topology, service, host)
+    wanted = generation.render(service, formula, source(service), names)
+    for name, file in wanted.files.items():
+        PARSERS[formula["config"][name]["format"]](file.text)
+        assert file.mode & 0o007 == 0, f"{name} must not be open to others"
+
+
+@pytest.mark.parametrize(("topology", "service", "host"), placements())
+def test_states_are_sentences_with_valid_containers_and_no_secret(topology, service, host):
+    cloud = view(topology, host)
+    states = expand.states(service, cloud, context(topology, service, host))
+    assert states
+    text = json.dumps(states)
+    assert not [value for value in secrets.values(cloud["secrets"]) if value in text]
+    for sentence, body in states.items():
+        assert " " in sentence
+        for function, arguments in body.items():
+            if function == "container.running":
+                fields = {key: value for one in arguments for key, value in one.items()}
+                for key in ("service", "config_dir", "require", "deadline"):
+                    fields.pop(key, None)
+                Spec.from_dict(fields)
+
+
+@pytest.mark.parametrize(("topology", "service", "host"), placements())
+def test_once_tasks_and_databases_belong_to_the_first_host(topology, service, host):
+    states = expand.states(service, view(topology, host), context(topology, service, host))
+    functions = {function for body in states.values() for function in body}
+    first = load(topology).placement[service][0] == host
+    assert first or not functions & {"container.ran", "database.present"}
+
+
+@pytest.mark.parametrize(
+    "formula", sorted(path.parent.name for path in ROOT.glob("formulas/*/service.yml"))
+)
+def test_a_formula_has_its_images_and_an_sls(formula):
+    init = (ROOT / "formulas" / formula / "init.sls").read_text()
+    assert init.splitlines()[0] in ("#!service", "#!jinja|service")
+    data = yaml.safe_load((ROOT / "formulas" / formula / "service.yml").read_text())
+    for container in [*data.get("containers", {}).values(), *data.get("once", [])]:
+        assert (ROOT / "images" / container["image"] / "Dockerfile.j2").is_file()

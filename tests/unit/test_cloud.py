@@ -1,0 +1,163 @@
+"""The cloud model: placement, waves, secrets, and errors that name key and remedy."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from saltern import cloud, secrets
+from saltern.errors import SalternError
+
+CATALOG = {
+    "mariadb": {"summary": "db", "roles": ["control"], "secrets": {"root_password": {}}},
+    "haproxy": {"summary": "lb", "roles": ["control"], "after": ["mariadb"]},
+    "keystone": {
+        "summary": "id",
+        "roles": ["control"],
+        "requires": ["mariadb", "haproxy"],
+        "database": {"name": "keystone"},
+        "options": {
+            "expiration": {"type": "integer", "minimum": 60, "default": 3600, "description": "s"}
+        },
+        "secrets": {"admin_password": {}, "ring": {"kind": "fernet_ring"}},
+        "config": {"keystone.conf": {"format": "ini"}},
+        "containers": {"keystone-api": {"image": "keystone"}},
+    },
+    "nova-compute": {"summary": "vm", "roles": ["compute"], "uses_secrets": ["keystone.admin_*"]},
+}
+PILLAR = {
+    "saltern": {
+        "internal_address": "10.0.0.9",
+        "hosts": {
+            "c1": {"address": "10.0.0.11", "roles": ["control"]},
+            "c2": {"address": "10.0.0.12", "roles": ["control"]},
+            "n1": {"address": "10.0.0.21", "roles": ["compute"]},
+        },
+    }
+}
+
+
+def pillar(**changes):
+    changed = copy.deepcopy(PILLAR)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = changed
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[last] = value
+    return changed
+
+
+def test_roles_decide_what_runs_where():
+    loaded = cloud.load(PILLAR, CATALOG)
+    assert loaded.problems == []
+    assert loaded.placement["keystone"] == ["c1", "c2"]
+    assert loaded.services_of("n1") == ["nova-compute"]
+
+
+def test_waves_follow_what_is_required():
+    waves = cloud.load(PILLAR, CATALOG).waves()
+    assert waves == [["mariadb", "nova-compute"], ["haproxy"], ["keystone"]]
+
+
+def test_a_service_can_be_pinned_to_hosts():
+    loaded = cloud.load(pillar(saltern__services={"keystone": {"hosts": ["c2"]}}), CATALOG)
+    assert loaded.placement["keystone"] == ["c2"]
+
+
+def test_a_circle_of_requirements_is_named():
+    catalog = copy.deepcopy(CATALOG)
+    catalog["mariadb"]["requires"] = ["keystone"]
+    with pytest.raises(SalternError, match="circle: haproxy, keystone, mariadb"):
+        cloud.load(PILLAR, catalog).waves()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ({"saltern__hosts__c1__adress": "x"}, "saltern:hosts:c1:adress", "Did you mean 'address'?"),
+        ({"saltern__hosts__c1": {"roles": []}}, "saltern:hosts:c1:address", "is missing"),
+        ({"saltern__hosts__c1__address": "10.0.0.999"}, "saltern:hosts:c1:address", "not an IP"),
+        ({"saltern__hosts__c1__address": "10.0.0.12"}, "saltern:hosts:c2:address", "is also"),
+        ({"saltern__hosts__c1__roles": ["contrl"]}, "saltern:hosts:c1:roles", "'control'"),
+        ({"saltern__internal_address": "10.0.0.11"}, "saltern:internal_address", "is also"),
+        ({"saltern__release": "2031.1"}, "saltern:release", "2026.2"),
+        ({"saltern__release": 2026.2}, "saltern:release", "quoted"),
+        ({"saltern__region": 5}, "saltern:region", "type string"),
+        ({"saltern__services": {"keyston": {}}}, "saltern:services:keyston", "'keystone'"),
+        (
+            {"saltern__services": {"keystone": {"hosts": ["c9"]}}},
+            "saltern:services:keystone:hosts",
+            "c1",
+        ),
+        (
+            {"saltern__services": {"mariadb": {"enabled": False}}},
+            "saltern:services:mariadb:enabled",
+            "requires it",
+        ),
+        ({"keystone__expiraton": 5}, "keystone:expiraton", "Did you mean 'expiration'?"),
+        ({"keystone__expiration": "1h"}, "keystone:expiration", "type integer"),
+        ({"keystone__expiration": 5}, "keystone:expiration", "minimum"),
+        (
+            {"keystone__config": {"keystone.cnf": {}}},
+            "keystone:config:keystone.cnf",
+            "'keystone.conf'",
+        ),
+        ({"keystone__containers": {"api": {}}}, "keystone:containers:api", "keystone-api"),
+        ({"keystnoe": {}}, "keystnoe", "Did you mean 'keystone'?"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_remedy(changes, key, words):
+    found = cloud.load(pillar(**changes), CATALOG, ["2026.1", "2026.2"]).problems
+    assert [problem.key for problem in found] == [key]
+    assert words in str(found[0])
+
+
+def test_keys_of_others_in_the_pillar_are_left_alone():
+    assert cloud.load(pillar(users={"root": {}}), CATALOG).problems == []
+
+
+def test_a_host_gets_only_the_secrets_of_its_services():
+    loaded = cloud.load(PILLAR, CATALOG)
+    stored, _ = secrets.fill(CATALOG, {})
+    users = {"root": 0}
+    assert loaded.view("n1", stored, users)["secrets"] == {
+        "keystone": {"admin_password": stored["keystone"]["admin_password"]}
+    }
+    # Only the host that creates databases may speak to MariaDB as root; both run MariaDB itself.
+    assert set(loaded.view("c2", stored, users)["secrets"]) == {"keystone", "mariadb"}
+
+
+def test_missing_secrets_are_made_and_none_is_overwritten():
+    stored = {"keystone": {"admin_password": "mine"}}
+    filled, added = secrets.fill(CATALOG, stored)
+    assert filled["keystone"]["admin_password"] == "mine"
+    assert added == ["keystone.ring", "mariadb.root_password"]
+    assert secrets.fill(CATALOG, filled) == (filled, [])
+    assert stored == {"keystone": {"admin_password": "mine"}}
+
+
+def test_secrets_are_readable_by_their_owner_only(tmp_path):
+    path = tmp_path / "secrets.yml"
+    secrets.write(path, {"a": {"b": "c"}})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert secrets.read(path) == {"a": {"b": "c"}}
+    path.chmod(0o640)
+    with pytest.raises(SalternError, match="chmod 600"):
+        secrets.read(path)
+
+
+def test_rotation_promotes_the_staged_key_and_drops_the_oldest():
+    ring = secrets.make({"kind": "fernet_ring"})
+    once = secrets.rotate(ring, 3)
+    assert once[2] == ring[0] and once[1] == ring[1] and once[0] not in ring.values()
+    twice = secrets.rotate(once, 3)
+    assert sorted(twice) == [0, 2, 3]
+    assert twice[2] == ring[0] and twice[3] == once[0]
+
+
+def test_masking_hides_every_secret_value():
+    text = secrets.mask(
+        "a=supersecret b=0123456789 c=x", {"s": {"p": "supersecret", "r": {1: "0123456789"}}}
+    )
+    assert text == "a=*** b=*** c=x"

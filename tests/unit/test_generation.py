@@ -1,0 +1,66 @@
+"""Generations are named by their content, whole on disk, and diffs hide secrets."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from saltern import generation, templates
+from saltern.errors import SalternError
+
+FORMULA = {"uid": os.getuid(), "config": {"a.conf": {"format": "ini"}, "b.txt": {"format": "raw"}}}
+FILES = {"a.conf": "[x]\ny = {{ value }}\n", "b.txt": "{% include 'part' %}", "part": "text\n"}
+
+
+def rendered(value="1", **changes):
+    return generation.render("svc", FORMULA | changes, FILES.get, {"value": value})
+
+
+def test_equal_content_has_an_equal_name_and_other_content_another():
+    assert rendered().digest == rendered().digest != rendered("2").digest
+
+
+def test_the_pillar_overrides_one_option():
+    wanted = rendered(overrides={"a.conf": {"x": {"y": 5}}})
+    assert "y = 5" in wanted.files["a.conf"].text
+
+
+def test_an_undefined_name_is_an_error_with_file_and_line():
+    with pytest.raises(SalternError, match=r"a\.conf, line 2: 'value' is undefined"):
+        generation.render("svc", FORMULA, FILES.get, {})
+
+
+def test_writing_is_whole_and_repeatable(tmp_path):
+    folder = generation.write(tmp_path, rendered())
+    assert generation.intact(folder, rendered())
+    assert generation.read(folder) == {name: file.text for name, file in rendered().files.items()}
+    assert (folder / "a.conf").stat().st_mode & 0o777 == 0o640
+    (folder / "a.conf").write_text("changed by hand")
+    (folder / "stray").write_text("")
+    assert not generation.intact(folder, rendered())
+    assert generation.write(tmp_path, rendered()) == folder
+    assert generation.intact(folder, rendered())
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_diff_names_files_and_hides_secrets():
+    old = {"a.conf": "[x]\ny = oldsecret\n", "gone": "x\n"}
+    changes = generation.diff(
+        old, rendered("newsecret"), {"s": {"a": "oldsecret", "b": "newsecret"}}
+    )
+    assert set(changes) == {"a.conf", "b.txt", "gone"}
+    assert "secret" not in changes["a.conf"].replace("a secret changed", "")
+
+
+def test_generations_in_use_are_kept(tmp_path):
+    digests = [generation.write(tmp_path, rendered(str(number))).name for number in range(6)]
+    for number, digest in enumerate(digests):
+        os.utime(tmp_path / digest, (number, number))
+    removed = generation.prune(tmp_path, used={digests[0]}, keep=2)
+    assert sorted(removed) == sorted(digests[1:4])
+
+
+def test_rabbitmq_hash_is_stable_and_salted():
+    assert (
+        templates.rabbitmq_hash("a") == templates.rabbitmq_hash("a") != templates.rabbitmq_hash("b")
+    )
