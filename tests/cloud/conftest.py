@@ -25,9 +25,13 @@ class Cloud:
     def __init__(self) -> None:
         self.docker = docker.from_env()
 
-    def run(self, *command: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command from the checkout; on failure the whole output is the assertion's text."""
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **more)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, **more
+        )
         if check:
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done

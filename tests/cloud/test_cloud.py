@@ -29,7 +29,9 @@ def test_an_image_comes_back_as_it_was_uploaded(cloud, tmp_path):
     name = f"test-{os.getpid()}"
     try:
         create = ("image", "create", name, "--disk-format", "raw", "--container-format", "bare")
-        checksum = cloud.openstack(*create, "--file", str(original), "-f", "value", "-c", "checksum")
+        checksum = cloud.openstack(
+            *create, "--file", str(original), "-f", "value", "-c", "checksum"
+        )
         assert checksum.stdout.strip() in (digest, "")
         assert name in cloud.openstack("image", "list", "-f", "value", "-c", "Name").stdout.split()
         cloud.openstack("image", "save", name, "--file", str(tmp_path / "saved"))
@@ -39,7 +41,9 @@ def test_an_image_comes_back_as_it_was_uploaded(cloud, tmp_path):
 
 
 def test_the_catalogue_lists_every_service_on_every_interface(cloud):
-    rows = cloud.openstack("endpoint", "list", "-f", "value", "-c", "Service Type", "-c", "Interface")
+    rows = cloud.openstack(
+        "endpoint", "list", "-f", "value", "-c", "Service Type", "-c", "Interface"
+    )
     found = {tuple(line.split()) for line in rows.stdout.splitlines()}
     assert {("identity", "public"), ("identity", "internal")} <= found
     assert {("image", "public"), ("image", "internal")} <= found
@@ -69,7 +73,9 @@ def test_one_option_replaces_only_its_own_service(cloud):
 
 def test_a_broken_change_rolls_back_by_itself(cloud):
     before = cloud.containers()
-    with cloud.pillar(glance={"containers": {"glance-api": {"command": ["false"], "deadline": 20}}}):
+    with cloud.pillar(
+        glance={"containers": {"glance-api": {"command": ["false"], "deadline": 20}}}
+    ):
         failed = cloud.orch("deploy", check=False)
         assert failed.returncode != 0
         last = (failed.stdout + failed.stderr).strip().splitlines()[-15:]

@@ -39,7 +39,9 @@ class Minion:
         (root / "pillar/top.sls").write_text("base: {'*': [cloud]}")
         self.pillar(CLOUD)
         (root / "secrets.yml").touch(0o600)
-        (root / "secrets.yml").write_text("tiny: {password: verysecretvalue}\nother: {password: foreign}\n")
+        (root / "secrets.yml").write_text(
+            "tiny: {password: verysecretvalue}\nother: {password: foreign}\n"
+        )
         config = {
             "id": "one",
             "root_dir": str(root),
@@ -56,7 +58,11 @@ class Minion:
                     }
                 }
             ],
-            "saltern": {"etc": str(root / "saltern"), "var": str(root / "state"), "prefix": "tiny-"},
+            "saltern": {
+                "etc": str(root / "saltern"),
+                "var": str(root / "state"),
+                "prefix": "tiny-",
+            },
             "log_file": str(root / "log"),
         }
         (root / "minion").write_text(yaml.safe_dump(config))
@@ -65,7 +71,13 @@ class Minion:
         (self.root / "pillar/cloud.sls").write_text(yaml.safe_dump(data))
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [Path(sys.executable).with_name("salt-call"), "--local", "--out=json", "-l", "quiet"]
+        command = [
+            Path(sys.executable).with_name("salt-call"),
+            "--local",
+            "--out=json",
+            "-l",
+            "quiet",
+        ]
         command += [f"--config-dir={self.root}", "--retcode-passthrough", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
