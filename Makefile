@@ -1,0 +1,45 @@
+# Every target is one command; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup deploy test unit lint bench clean
+
+bin := .venv/bin
+tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
+
+# Settings of set-up, passed on only when given to make itself: make setup ADDRESS=10.0.0.10
+settings := $(foreach name,ADDRESS ID PUBLISH_PORT RET_PORT PYTHON,$(if $(filter \
+    command%,$(origin $(name))),SALTERN_$(name)=$($(name))))
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Settings, kept for later runs: ADDRESS=127.0.0.1 (management) ID=aio PUBLISH_PORT=4505 RET_PORT=4506"
+
+setup:  ## prepare this machine: packages, Docker, virtualenv, Salt master and minion
+	@env $(settings) setup/setup
+
+deploy: setup  ## a cloud on this machine: set-up, images, services, catalogue
+	@$(bin)/salt-run image.build
+	@$(bin)/salt-run state.orchestrate orch.deploy
+	@$(bin)/salt-run state.orchestrate orch.post_deploy
+
+test: setup  ## all tests, fast tiers first (set-up included)
+	@$(bin)/pytest $(tiers) $(ARGS)
+
+unit: .venv  ## the tests of the pure library, in seconds
+	@$(bin)/pytest -q tests/unit $(ARGS)
+
+lint: .venv  ## ruff, yamllint, salt-lint
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/yamllint --strict .
+	@git ls-files --cached --others --exclude-standard '*.sls' | xargs -r $(bin)/salt-lint
+
+bench: setup  ## measure; writes build/bench.json
+	@mkdir -p build
+	@$(bin)/python tests/bench/run.py
+
+clean:  ## take away all that set-up and deploy made (CONFIRM=yes)
+	@env $(settings) CONFIRM=$(CONFIRM) setup/clean
+
+.PHONY: .venv
+.venv:
+	@env $(settings) setup/setup virtualenv

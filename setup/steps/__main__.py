@@ -1,0 +1,77 @@
+"""The entry point: the steps as a table, and the lines they print."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from steps import Outcome, SetupError, docker, packages, settings, virtualenv
+
+# What runs on any Python >= 3.11 ...
+HOST = (
+    ("Debian packages", packages.install),
+    ("Docker daemon", docker.start),
+    ("Virtualenv", virtualenv.build),
+)
+
+
+# ... and what needs the virtualenv's Salt.
+def salt_steps():
+    """The second half of the table; imported late because it imports Salt's own library."""
+    from steps import code, daemons, keys, saltconfig
+
+    return (
+        ("Salt configuration", saltconfig.write_config),
+        ("Salt master", daemons.master),
+        ("Minion's key", keys.accept),
+        ("Extension modules", code.sync),
+        ("Salt minion", daemons.minion),
+        ("Answer", daemons.answer),
+    )
+
+
+def run(steps, config: settings.Settings) -> int:
+    """Run steps in order, a line each; returns how many changed something."""
+    changes = 0
+    for title, step in steps:
+        began = time.monotonic()
+        if sys.stdout.isatty():
+            print(f"  {title:<20} ...", end="\r", flush=True)
+        outcome: Outcome = step(config)
+        changes += outcome.changed
+        print(f"  {title:<20} {outcome.text}  ({time.monotonic() - began:.1f} s)", flush=True)
+    return changes
+
+
+def main(argv: list[str]) -> int:
+    """Run what was asked for: everything, `virtualenv`, or (internally) `salt`."""
+    config = settings.load()
+    what = argv[0] if argv else "all"
+    if what == "virtualenv":
+        run(HOST[2:], config)
+        return 0
+    if what == "all":
+        if os.geteuid() != 0:
+            raise SetupError("set-up installs packages and starts daemons: run it as root")
+        print(f"Set-up of this machine from {config.checkout}")
+        began = time.monotonic()
+        os.environ["SALTERN_SETUP_CHANGES"] = str(run(HOST, config))
+        os.environ["SALTERN_SETUP_BEGAN"] = str(began)
+        python = str(config.virtualenv / "bin" / "python")
+        sys.stdout.flush()
+        os.execv(python, [python, "-B", "-m", "steps", "salt"])
+    if what != "salt":
+        raise SetupError(f"unknown part {what!r}: nothing for all of it, or 'virtualenv'")
+    changes = int(os.environ.get("SALTERN_SETUP_CHANGES", "0")) + run(salt_steps(), config)
+    took = time.monotonic() - float(os.environ.get("SALTERN_SETUP_BEGAN", time.monotonic()))
+    done = f"{changes} steps changed something" if changes else "nothing to change"
+    print(f"Set-up done in {took:.1f} s: {done}.", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except SetupError as error:
+        sys.exit(f"\nset-up: {error}")

@@ -1,0 +1,182 @@
+"""Salt's master and minion: units under systemd, detached processes elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import salt.client
+
+from steps import Outcome, SetupError, code, processes
+from steps.settings import Settings, write
+
+PATIENCE = 60  # seconds for a daemon to come up
+UNIT = """\
+# Written by Saltern's `make setup`.
+[Unit]
+Description=Saltern's Salt {role}
+After=network-online.target{after}
+Wants=network-online.target
+
+[Service]
+Type=notify
+NotifyAccess=all
+ExecStart={program} --config-dir={config_dir}
+RuntimeDirectory=saltern
+RuntimeDirectoryMode=0750
+RuntimeDirectoryPreserve=yes
+KillMode={kill_mode}
+LimitNOFILE=100000
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def master(config: Settings) -> Outcome:
+    """The master, running with the present configuration, packages and code."""
+    return _running(config, "master", _check_ports)
+
+
+def minion(config: Settings) -> Outcome:
+    """The minion, likewise; its running process keeps the library it once imported."""
+    return _running(config, "minion", lambda config: None)
+
+
+def answer(config: Settings) -> Outcome:
+    """Wait until the minion answers the master."""
+    client = salt.client.LocalClient(str(config.config_dir / "master"))
+    said: dict = {}
+
+    def answered() -> bool:
+        said.update(client.cmd(config.id, "test.ping", timeout=5) or {})
+        return said.get(config.id) is True
+
+    if not processes.wait(answered, PATIENCE):
+        log = config.log / "minion.log"
+        raise SetupError(
+            f"minion '{config.id}' does not answer; the end of {log}:\n{processes.last_lines(log)}"
+        )
+    return Outcome(f"{config.id} answers test.ping")
+
+
+def stop(config: Settings, role: str) -> bool:
+    """Stop a daemon of this configuration, if one runs; whether one ran."""
+    found = pids(config, role)
+    if processes.systemd():
+        subprocess.run(["systemctl", "disable", "--now", f"saltern-{role}"], capture_output=True)
+    processes.stop(found[:1], lambda: not pids(config, role))
+    # a killed parent leaves its children
+    processes.stop(pids(config, role), lambda: not pids(config, role))
+    return bool(found)
+
+
+def pids(config: Settings, role: str) -> list[int]:
+    """All processes of a daemon of this configuration, the parent first."""
+    return processes.find(f"salt-{role}", f"--config-dir={config.config_dir}")
+
+
+def _running(config: Settings, role: str, check) -> Outcome:
+    note = config.stamps / f"{role}.stamp"
+    wanted = _stamp(config, role)
+    alive = bool(pids(config, role))
+    if alive and note.exists() and note.read_text() == wanted:
+        return Outcome(f"running, process {pids(config, role)[0]}")
+    if alive:
+        stop(config, role)
+    check(config)
+    program = config.virtualenv / "bin" / f"salt-{role}"
+    log = config.log / f"{role}.log"
+    if processes.systemd():
+        _start_unit(config, role, program)
+    else:
+        daemon = processes.start([str(program), f"--config-dir={config.config_dir}"], log)
+        up = {"master": _master_up, "minion": _minion_up}[role]
+        processes.wait(lambda: up(config) or daemon.poll() is not None, PATIENCE)
+        if daemon.poll() is not None or not up(config):
+            raise SetupError(
+                f"salt-{role} does not come up; the end of {log}:\n{processes.last_lines(log)}"
+            )
+    write(note, wanted, 0o640)
+    verb = "restarted (configuration, packages or code changed)" if alive else "started"
+    return Outcome(f"{verb}, process {pids(config, role)[0]}", changed=True)
+
+
+def _stamp(config: Settings, role: str) -> str:
+    parts = (
+        (config.config_dir / role).read_text(),
+        (config.virtualenv / "saltern.stamp").read_text(),
+        code.digest(config),
+        str(config.virtualenv),
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _start_unit(config: Settings, role: str, program: Path) -> None:
+    unit = f"saltern-{role}"
+    text = UNIT.format(
+        role=role,
+        program=program,
+        config_dir=config.config_dir,
+        after=" docker.service saltern-master.service" if role == "minion" else "",
+        # Jobs under way outlive the minion's restart, as with Debian's own unit.
+        kill_mode="process" if role == "minion" else "mixed",
+    )
+    write(Path(f"/etc/systemd/system/{unit}.service"), text, 0o644)
+    for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
+        done = subprocess.run(["systemctl", *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SetupError(
+                f"systemctl {' '.join(command)} failed: {done.stderr.strip()}\n"
+                f"see: journalctl --unit {unit}"
+            )
+
+
+def _master_up(config: Settings) -> bool:
+    return all(_connects(config.master_address, port) for port in _ports(config).values())
+
+
+def _minion_up(config: Settings) -> bool:
+    return bool(pids(config, "minion"))
+
+
+def _ports(config: Settings) -> dict[str, int]:
+    return {"PUBLISH_PORT": config.publish_port, "RET_PORT": config.ret_port}
+
+
+def _connects(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _check_ports(config: Settings) -> None:
+    """Refuse to start a master on a port or address that it cannot have, and say why."""
+    for variable, port in _ports(config).items():
+        family = socket.AF_INET6 if ":" in config.address else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.address, port))
+            except OSError as error:
+                raise SetupError(_taken(config, variable, port, error)) from None
+
+
+def _taken(config: Settings, variable: str, port: int, error: OSError) -> str:
+    for found in psutil.net_connections("tcp"):
+        if found.status == psutil.CONN_LISTEN and found.laddr.port == port and found.pid:
+            holder = " ".join(psutil.Process(found.pid).cmdline())[:100]
+            return (
+                f"port {port} is taken by process {found.pid} ({holder}): "
+                f"stop it, or choose another port: make setup {variable}=..."
+            )
+    return (
+        f"the master cannot listen on {config.address}:{port} ({error.strerror}): "
+        "give an address of this host: make setup ADDRESS=..."
+    )
