@@ -88,21 +88,21 @@ class Jobs:
         :param deadline: Seconds until a host that has not finished counts as failed.
         :param label: Name of the job for the caller, such as the service.
         """
-        now = self._clock()
         published = self._publish(fun, hosts, args, kwargs)
-        job = Job(
-            jid=published.get("jid", ""),
-            fun=fun,
-            label=label,
-            pending=set(hosts),
-            started=now,
-            deadline=deadline,
-            heard=dict.fromkeys(hosts, now),
-        )
+        job = self.join(published.get("jid", ""), fun, hosts, deadline, label)
         for host in sorted(set(hosts) - set(published.get("minions", []))):
             reason = f"the master has no accepted key of {host}: compare its fingerprint, accept it"
             self._finish(job, host, reason=reason)
-        self._jobs[job.jid] = job
+        return job
+
+    def join(
+        self, jid: str, fun: str, hosts: Sequence[str], deadline: float = 60, label: str = ""
+    ) -> Job:
+        """Follow a job that somebody has published."""
+        now = self._clock()
+        heard = dict.fromkeys(hosts, now)
+        job = Job(jid, fun, label, set(hosts), now, deadline, heard)
+        self._jobs[jid] = job
         return job
 
     def _publish(

@@ -25,12 +25,14 @@ class Lock:
 
     def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
         path = Path(path)
+        self._owner = os.getpid()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.release()
+            os.close(self._descriptor)
+            self._descriptor = None
             raise SalternError(_held(path)) from None
         text = json.dumps({**holder, "pid": os.getpid()}).encode()
         os.ftruncate(self._descriptor, 0)
@@ -38,7 +40,10 @@ class Lock:
 
     def release(self) -> None:
         """Let others run; a second call does nothing."""
+        # A forked child shares the lock: it must neither free it nor keep it from being freed.
         if self._descriptor is not None:
+            if os.getpid() == self._owner:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from saltern import problems
 from saltern.errors import SalternError
 
 
@@ -67,7 +67,7 @@ def narrow(
     ):
         for name in names:
             if name not in known:
-                raise SalternError(_unknown(kind, name, known))
+                raise SalternError(str(problems.unknown(f"pillar {kind}", name, known, kind[:-1])))
     chosen_hosts = [host for host in hosts if host in (only_hosts or hosts)]
     chosen = {
         name: Service(
@@ -84,13 +84,6 @@ def narrow(
             where = ", ".join(services[name].hosts) or "no host"
             raise SalternError(f"pillar hosts: {name} runs on {where}, none of which was chosen")
     return chosen, chosen_hosts
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    like = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {like[0]!r}? " if like else ""
-    return f"pillar {kind}: unknown {kind[:-1]} {name!r}; {hint}Known: {', '.join(known) or 'none'}"
 
 
 def batches(hosts: Sequence[str], at_once: int = 0, first: str | None = None) -> list[list[str]]:

@@ -1,0 +1,273 @@
+"""Phases of an orchestration: each state of ``salt/orch/*.sls`` is one of these.
+
+A phase stops the run when it fails (``failhard: True``); it takes an explicit list of hosts, counts
+a silent host as a failure and tells what it does on the event bus and on the screen.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import salt.client
+import salt.fileserver
+import salt.utils.event
+from salt.exceptions import SaltException
+from saltern import checks, code, inventory, plan, progress, rollout
+from saltern.errors import SalternError
+from saltern.fleet import Failed, Fleet, Run
+from saltern.host import root
+from saltern.lock import Lock
+from saltern.progress import Failure, Phase
+
+_RUN = "saltern.rollout"
+
+
+def validated(name: str) -> dict[str, Any]:
+    """Stop unless the pillar is right and every secret is there; nothing has been changed yet.
+
+    The pillar keys ``services`` and ``hosts`` of the command limit the run.
+
+    .. code-block:: yaml
+
+        Check the pillar:
+          rollout.validated:
+            - failhard: True
+    """
+    with _phase(name, "validated") as (phase, ret):
+        cloud = inventory.cloud(__pillar__, __opts__)
+        wrong = [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
+        if wrong:
+            raise Failed(wrong)
+        missing = inventory.missing_secrets(cloud, __opts__)
+        if missing:
+            reason = f"no value for the secrets {', '.join(missing)}"
+            raise Failed([Failure(reason, remedy="salt-run saltern.genpwd")])
+        services, hosts = rollout.narrow(
+            rollout.graph(cloud),
+            list(cloud.hosts),
+            __pillar__.get("services", []),
+            __pillar__.get("hosts", []),
+        )
+        __context__[_RUN] = Run(_fleet(), services, hosts)
+        placed = sum(1 for one in services.values() if one.hosts)
+        ret["comment"] = f"{placed} services on {len(hosts)} hosts."
+    return ret
+
+
+def confirmed(name: str, what: str) -> dict[str, Any]:
+    """Stop unless the command carries ``pillar='{"confirm": "yes"}'``.
+
+    :param what: What will be lost, for the message.
+    """
+    with _phase(name, "confirmed") as (phase, ret):
+        # YAML reads a bare yes as true.
+        if __pillar__.get("confirm") not in ("yes", True):
+            again = f"""{_command()} pillar='{{"confirm": "yes"}}'"""
+            raise Failed([Failure(f"this removes {what}", remedy=f"if that is wanted: {again}")])
+        ret["comment"] = f"Confirmed: {what}."
+    return ret
+
+
+def locked(name: str) -> dict[str, Any]:
+    """Take the lock of the cloud: one run at a time. It is free again when the run or its process ends."""
+    with _phase(name, "locked") as (phase, ret):
+        if __opts__["test"]:
+            ret["comment"] = "Not needed: test mode changes nothing."
+        else:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+            holder = {"command": _command(), "user": __opts__.get("user", "?"), "since": since}
+            _run().lock = Lock(f"{root('var', __opts__)}/rollout.lock", holder)
+            ret["comment"] = "This run has the cloud to itself."
+    return ret
+
+
+def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
+    """Stop unless every host answers, with this checkout's code and no state run under way.
+
+    A host with other code gets the master's; one that still works for a killed run is waited for.
+
+    :param deadline: Seconds a host has for its answer.
+    """
+    with _phase(name, "preflight") as (phase, ret):
+        calls = dict.fromkeys(_run().hosts, {})
+        _run().fleet.ask(phase, "saltern.facts", calls, deadline)
+        ret["comment"] = f"{len(calls)} hosts are ready."
+    return ret
+
+
+def planned(name: str, deadline: float = 600) -> dict[str, Any]:
+    """Learn from every host what would change, in the same job that does the preflight.
+
+    :param deadline: Seconds a host has for its answer.
+    """
+    with _phase(name, "planned") as (phase, ret):
+        run = _run()
+        answers = run.fleet.ask(phase, "saltern.plan", run.calls(), deadline)
+        run.plans = {host: answer["services"] for host, answer in answers.items()}
+        wrong = plan.failures(run.plans)
+        if wrong:
+            raise Failed(
+                [Failure(one["comment"], host, service, one["state"]) for host, service, one in wrong]
+            )
+        work = plan.work(run.plans, run.services)
+        names = [f"{service} on {', '.join(hosts)}" for service, hosts in work.items()]
+        ret["comment"] = f"Changes: {'; '.join(names)}." if names else "Nothing to change."
+    return ret
+
+
+def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[str, Any]:
+    """Apply what is planned: each service when all that it requires is done, its first host first.
+
+    Only services and hosts on which the plan has changes are touched. The gate to the next step is
+    the state itself: ``container.running`` waits until its container is healthy.
+
+    :param deadline: Seconds one service may take on one host.
+    :param only: ``configuration`` leaves out services whose images change or that do not run yet.
+    """
+    with _phase(name, "applied") as (phase, ret):
+        run = _run()
+        work = plan.work(run.plans, run.services)
+        left = plan.beyond_configuration(run.plans) if only == "configuration" else {}
+        work = {service: hosts for service, hosts in work.items() if service not in left}
+        note = "".join(f" Left to orch.deploy: {one} ({why})." for one, why in left.items())
+        if not work:
+            ret["comment"] = f"Nothing to change.{note}"
+        elif __opts__["test"]:
+            ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
+        else:
+            changed = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            ret["changes"] = changed
+            hosts = {host for where in changed.values() for host in where}
+            ret["comment"] = f"Changed {len(changed)} services on {len(hosts)} hosts.{note}"
+    return ret
+
+
+def called(
+    name: str,
+    fun: str,
+    deadline: float = 600,
+    at_once: int = 0,
+    changes: bool = True,
+    on: str | None = None,
+) -> dict[str, Any]:
+    """Run a function on the hosts; it gets the names of its host's services of this run.
+
+    :param fun: Execution function that takes ``services``; a failure is an exception in it.
+    :param deadline: Seconds a host has.
+    :param at_once: Hosts that do it together; 0 is all.
+    :param changes: Whether it changes hosts, so that test mode must not call it.
+    :param on: A service: only its hosts do it. None is all hosts.
+    """
+    with _phase(name, "called") as (phase, ret):
+        run = _run()
+        calls = run.calls()
+        if on:
+            calls = {host: call for host, call in calls.items() if on in call["services"]}
+        if changes and __opts__["test"]:
+            ret.update(result=None, comment=f"Would call {fun} on {', '.join(calls)}.")
+        else:
+            answers = run.fleet.call(phase, fun, calls, deadline, at_once)
+            answers = {host: answer for host, answer in answers.items() if answer}
+            ret["changes"] = answers if changes else {}
+            ret["comment"] = f"{fun} on {len(calls)} hosts: {len(answers)} with changes."
+    return ret
+
+
+def checked(name: str, fun: str, deadline: float = 300) -> dict[str, Any]:
+    """Run checks on the hosts and show them as a table; any failed check stops the run.
+
+    :param fun: Execution function that takes ``services`` and ``now`` (seconds since the epoch) and
+        returns a list of checks: ``check``, ``ok``, ``found``, ``remedy``.
+    :param deadline: Seconds a host has.
+    """
+    with _phase(name, "checked") as (phase, ret):
+        run = _run()
+        answers = run.fleet.call(phase, fun, run.calls(), deadline)
+        ret["comment"] = checks.table(answers)
+        wrong = [
+            Failure(one["found"], host, state=one["check"], remedy=one["remedy"])
+            for host, found in answers.items()
+            for one in found
+            if not one["ok"]
+        ]
+        if wrong:
+            raise Failed(wrong)
+    return ret
+
+
+@contextlib.contextmanager
+def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
+    """Yield a phase's voice and its return; turn errors into a failed return and a last word."""
+    ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
+    run_id = str(__opts__.get("jid") or __low__.get("__orchestration_jid__", "0"))
+    phase = Phase(run_id, kind, __low__["__id__"], _bus().fire_event, _say, time.monotonic)
+    phase.begin()
+    try:
+        yield phase, ret
+    except (SalternError, SaltException) as error:
+        failures = error.failures if isinstance(error, Failed) else [Failure(str(error))]
+        table = f"{ret['comment']}\n" if ret["comment"] else ""
+        ret.update(result=False, comment=f"{table}{error}")
+        _last_word(progress.failure_block(__low__["__id__"], failures, _command()))
+    finally:
+        phase.end(ret["result"] is not False, ret["comment"])
+        if ret["result"] is False or __lowstate__[-1]["__id__"] == __low__["__id__"]:
+            _let_go()
+
+
+def _run() -> Run:
+    if _RUN not in __context__:
+        raise SalternError("this table has no rollout.validated before this phase: add it")
+    return __context__[_RUN]
+
+
+def _let_go() -> None:
+    """Free the lock at the end of the run: a master that ran it for the reactor lives on."""
+    run = __context__.get(_RUN)
+    if run and run.lock:
+        run.lock.release()
+
+
+def _fleet() -> Fleet:
+    client = salt.client.get_local_client(__opts__["conf_file"], listen=True)
+    wanted = code.digest(code.served(__opts__["file_roots"]["base"]))
+    silence = __opts__.get("saltern", {}).get("silence", 15)
+
+    def refresh() -> None:
+        salt.fileserver.Fileserver(__opts__).clear_file_list_cache({})
+
+    return Fleet(client, wanted, refresh, silence)
+
+
+def _bus() -> Any:
+    if "saltern.bus" not in __context__:
+        __context__["saltern.bus"] = salt.utils.event.get_master_event(
+            __opts__, __opts__["sock_dir"], listen=False
+        )
+    return __context__["saltern.bus"]
+
+
+def _command() -> str:
+    return f"salt-run state.orchestrate {__low__['__sls__']}"
+
+
+def _on_screen() -> bool:
+    """Return whether a person or make waits for this process: salt-run, not a daemon of the master."""
+    command = str(__opts__.get("__cli", "")).replace("_", "-")
+    return "salt-run" in command and not __opts__.get("async") and not __opts__.get("quiet")
+
+
+def _say(text: str) -> None:
+    if _on_screen():
+        print(text, file=sys.stderr, flush=True)
+
+
+def _last_word(text: str) -> None:
+    """Show a text after all that Salt prints."""
+    if _on_screen():
+        atexit.register(_say, text)

@@ -1,0 +1,258 @@
+"""The hosts of a run: asked, called and changed through Salt, with progress and exact failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saltern import plan, progress, rollout
+from saltern.errors import SalternError
+from saltern.jobs import Answer, Jobs, StateDone
+from saltern.lock import Lock
+from saltern.progress import Failure, Phase
+
+# A state that took less than this and changed nothing is no news.
+_NEWS_SECONDS = 1.0
+
+
+class Failed(SalternError):
+    """A phase failed; :attr:`failures` says where and why."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        self.failures = list(failures)
+        places = [": ".join(filter(None, (one.host, one.reason))) for one in self.failures]
+        super().__init__("\n".join(places))
+
+
+class Fleet:
+    """Speaks to hosts through Salt.
+
+    :param client: ``salt.client.LocalClient`` that listens.
+    :param code: Digest of the extension code that hosts must run, see :mod:`saltern.code`.
+    :param refresh: Makes the master see new files of its file roots at once.
+    :param silence: Seconds, see :class:`saltern.jobs.Jobs`.
+    """
+
+    def __init__(
+        self, client: Any, code: str, refresh: Callable[[], Any], silence: float = 15
+    ) -> None:
+        self._client = client
+        self._code = code
+        self._refresh = refresh
+        self._silence = silence
+
+    def ask(
+        self, phase: Phase, fun: str, calls: Mapping[str, Mapping[str, Any]], deadline: float
+    ) -> dict[str, dict[str, Any]]:
+        """Return the hosts' answers, given with the master's code and with no state run under way.
+
+        A host that has other code gets the master's and is asked again; one that still works on a
+        job of an earlier, killed run is asked again when that job is over.
+
+        :param fun: A function of the module ``saltern`` whose answers hold ``code`` and ``busy``.
+        :param calls: Host to keyword arguments.
+        :param deadline: Seconds for each job.
+        :raises Failed: A host is silent, fails, or keeps other code.
+        """
+        answers: dict[str, dict[str, Any]] = {}
+        synced = False
+        while len(answers) < len(calls):
+            open_ = {host: call for host, call in calls.items() if host not in answers}
+            found = self._run(phase, fun, open_, deadline, lenient=not synced)
+            old = [host for host, value in found.items() if not self._same_code(value)]
+            busy = {host: found[host]["busy"] for host in found if host not in old}
+            busy = {host: job for host, job in busy.items() if job}
+            answers |= {host: found[host] for host in found if host not in (*old, *busy)}
+            if old and synced:
+                raise Failed([_other_code(host) for host in old])
+            if old:
+                self._sync(phase, old, deadline)
+                synced = True
+            if busy:
+                self._wait(phase, busy, deadline)
+        return answers
+
+    def _same_code(self, value: Any) -> bool:
+        return isinstance(value, Mapping) and value.get("code") == self._code
+
+    def _sync(self, phase: Phase, hosts: Sequence[str], deadline: float) -> None:
+        # Files that are newer than the master's list of files are invisible for up to 20 s.
+        self._refresh()
+        self._run(phase, "saltutil.sync_all", dict.fromkeys(hosts, {}), deadline)
+        for host in hosts:
+            phase.host(host, "got this checkout's code", True, 0, 0)
+
+    def _wait(self, phase: Phase, busy: Mapping[str, Mapping[str, str]], deadline: float) -> None:
+        jobs = Jobs(self._client, self._silence)
+        for host, job in busy.items():
+            text = f"waits for {job['fun']} (job {job['jid']}) of an earlier run"
+            phase.host(host, text, True, 0, 0)
+            jobs.join(job["jid"], job["fun"], [host], deadline)
+        for event in jobs.events():
+            if isinstance(event, Answer) and event.reason.startswith("not finished"):
+                raise Failed([Failure(event.reason, event.host)])
+
+    def call(
+        self,
+        phase: Phase,
+        fun: str,
+        calls: Mapping[str, Mapping[str, Any]],
+        deadline: float,
+        at_once: int = 0,
+    ) -> dict[str, Any]:
+        """Run a function on hosts; stop after a group in which it failed.
+
+        :param calls: Host to keyword arguments.
+        :param at_once: Hosts in a group; 0 is all.
+        :raises Failed: It failed on a host or a host is silent.
+        """
+        answers: dict[str, Any] = {}
+        for group in rollout.batches(list(calls), at_once):
+            answers |= self._run(phase, fun, {host: calls[host] for host in group}, deadline)
+        return answers
+
+    def apply(
+        self, phase: Phase, schedule: rollout.Schedule, deadline: float
+    ) -> dict[str, dict[str, int]]:
+        """Apply services' states in the order of the schedule.
+
+        :param deadline: Seconds that one service may take on one host.
+        :returns: Service to host to the number of states that changed something.
+        :raises Failed: A state failed or a host is silent; what had started was waited for.
+        """
+        jobs = Jobs(self._client, self._silence)
+        changed: dict[str, dict[str, int]] = {}
+        failures: list[Failure] = []
+        done = 0
+
+        def start() -> None:
+            for step in schedule.ready():
+                # concurrent: services that do not depend on each other change at the same time.
+                call = {"mods": [step.service], "concurrent": True, "state_events": True}
+                jobs.start("state.sls", step.hosts, kwargs=call, deadline=deadline, label=step.service)
+
+        start()
+        for event in jobs.events():
+            if isinstance(event, StateDone):
+                _tell_state(phase, event)
+                continue
+            service, host = event.job.label, event.host
+            wrong = _state_failures(event)
+            failures += wrong
+            done += 1
+            percent = 100 * done // schedule.total
+            if not wrong:
+                count = sum(1 for one in event.value.values() if one.get("changes"))
+                changed.setdefault(service, {})[host] = count
+            text = wrong[0].reason if wrong else f"{count} states changed"
+            phase.host(host, f"{service}: {text}", not wrong, event.seconds, percent)
+            schedule.finished(service, ok=not wrong)
+            start()
+        if failures:
+            raise Failed(failures)
+        return changed
+
+    def _run(
+        self,
+        phase: Phase,
+        fun: str,
+        calls: Mapping[str, Mapping[str, Any]],
+        deadline: float,
+        lenient: bool = False,
+    ) -> dict[str, Any]:
+        """Return each host's value.
+
+        :param lenient: Whether a host may fail to have the function: its value then is what it says.
+        """
+        jobs = Jobs(self._client, self._silence)
+        values: dict[str, Any] = {}
+        failures: list[Failure] = []
+        for kwargs, hosts in _same(calls):
+            jobs.start(fun, hosts, kwargs=kwargs, deadline=deadline)
+        for event in jobs.events():
+            if isinstance(event, StateDone):
+                continue
+            missing = lenient and f"'{fun}' is not available" in str(event.value)
+            if event.ok or missing:
+                values[event.host] = event.value
+            else:
+                failures.append(_failure(event))
+            percent = 100 * (len(values) + len(failures)) // len(calls)
+            if not event.ok and not missing:
+                phase.host(event.host, failures[-1].reason, False, event.seconds, percent)
+        if failures:
+            raise Failed(failures)
+        return {host: values[host] for host in calls}
+
+
+@dataclass
+class Run:
+    """What the phases of one orchestration share."""
+
+    fleet: Fleet
+    services: rollout.Graph
+    hosts: list[str]
+    lock: Lock | None = None
+    plans: dict[str, plan.Plan] = field(default_factory=dict)
+
+    def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
+        """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""
+        named = {
+            host: [name for name, one in self.services.items() if host in one.hosts]
+            for host in self.hosts
+        }
+        return {host: {"services": names, **kwargs} for host, names in named.items() if names}
+
+
+def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """Return hosts grouped by equal arguments: one job each."""
+    groups: list[tuple[Mapping[str, Any], list[str]]] = []
+    for host, kwargs in calls.items():
+        for known, hosts in groups:
+            if known == kwargs:
+                hosts.append(host)
+                break
+        else:
+            groups.append((kwargs, [host]))
+    return groups
+
+
+def _tell_state(phase: Phase, event: StateDone) -> None:
+    state = event.state
+    seconds = float(state.get("duration", 0)) / 1000
+    ok = state.get("result") is not False
+    if not ok or state.get("changes") or seconds >= _NEWS_SECONDS:
+        phase.state(event.host, str(state.get("__id__", "")), ok, seconds)
+
+
+def _failure(event: Answer) -> Failure:
+    if event.reason:
+        return Failure(event.reason, event.host, event.job.label, remedy=_silent(event.host))
+    reason = event.value if isinstance(event.value, str) else repr(event.value)
+    return Failure(reason.removeprefix("ERROR: "), event.host, event.job.label)
+
+
+def _state_failures(event: Answer) -> list[Failure]:
+    if event.ok and isinstance(event.value, Mapping):
+        return []
+    if event.reason:
+        return [_failure(event)]
+    remedy = f"salt {event.host} state.sls {event.job.label} test=True shows its states"
+    found = progress.state_failures(event.value, event.host, event.job.label)
+    return [
+        Failure(one.reason, one.host, one.service, one.state, remedy)
+        for one in found or [Failure("failed without a failed state", event.host, event.job.label)]
+    ]
+
+
+def _silent(host: str) -> str:
+    return f"salt {host} test.ping; on the host: the minion's log and systemctl status salt-minion"
+
+
+def _other_code(host: str) -> Failure:
+    return Failure(
+        "has other extension code than the master even after saltutil.sync_all",
+        host,
+        remedy=f"salt {host} saltutil.sync_all; read the minion's log",
+    )

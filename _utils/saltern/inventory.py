@@ -1,0 +1,42 @@
+"""The cloud as the master sees it: from its own pillar and the folders its ext_pillar names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from saltern import cloud as clouds
+from saltern import formulas, secrets
+from saltern.cloud import Cloud
+from saltern.errors import SalternError
+
+
+def settings(opts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the ext_pillar ``saltern`` in a master's configuration.
+
+    :param opts: ``__opts__`` of a runner or of a state in an orchestration.
+    """
+    for one in opts.get("ext_pillar", []):
+        if "saltern" in one:
+            return one["saltern"]
+    raise SalternError("the master's configuration has no ext_pillar saltern: see docs/quick-start.md")
+
+
+def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:
+    """Return the cloud of the master's pillar.
+
+    :param pillar: Compiled pillar of any minion id, the master's included.
+    """
+    where = settings(opts)
+    known = formulas.load(where["formulas"])
+    return clouds.load(pillar, known, clouds.releases(where["images"]))
+
+
+def secrets_file(opts: Mapping[str, Any]) -> str:
+    """Return the path of the file that holds the secrets."""
+    return settings(opts).get("secrets", "/etc/saltern/secrets.yml")
+
+
+def missing_secrets(cloud_: Cloud, opts: Mapping[str, Any]) -> list[str]:
+    """Return the secrets that services declare and the file does not hold."""
+    return secrets.missing(cloud_, secrets.read(secrets_file(opts)))

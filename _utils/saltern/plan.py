@@ -1,0 +1,114 @@
+"""What a run would change: from a highstate in test mode to a text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from saltern import secrets
+
+Change = dict[str, Any]
+Plan = dict[str, list[Change]]
+
+
+def of_states(running: Mapping[str, Mapping[str, Any]], hidden: Any = None) -> Plan:
+    """Return what a state run in test mode would change, service to changes in their order.
+
+    :param running: Return of ``state.highstate``: states by tag.
+    :param hidden: Nested mapping of secrets; none of their values is in the result.
+    """
+    plan: Plan = {}
+    for one in sorted(running.values(), key=lambda state: state["__run_num__"]):
+        if one["result"] is True and not one.get("changes"):
+            continue
+        service = str(one.get("__sls__", "")).partition(".")[0]
+        change = {
+            "state": one["__id__"],
+            "result": one["result"],
+            "comment": one.get("comment", ""),
+            "changes": one.get("changes", {}),
+        }
+        plan.setdefault(service, []).append(hide(change, hidden))
+    return plan
+
+
+def hide(value: Any, hidden: Any) -> Any:
+    """Return ``value`` with every secret in any of its strings masked."""
+    if isinstance(value, Mapping):
+        return {hide(key, hidden): hide(one, hidden) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide(one, hidden) for one in value]
+    return secrets.mask(value, hidden) if isinstance(value, str) and hidden else value
+
+
+def work(plans: Mapping[str, Plan], services: Iterable[str]) -> dict[str, list[str]]:
+    """Return the hosts on which each service changes; services that change nowhere are left out.
+
+    :param plans: Host to its plan.
+    :param services: The services of the run.
+    """
+    hosts = {name: [host for host, plan in plans.items() if plan.get(name)] for name in services}
+    return {name: where for name, where in hosts.items() if where}
+
+
+def failures(plans: Mapping[str, Plan]) -> list[tuple[str, str, Change]]:
+    """Return the states that already fail in test mode: host, service, change."""
+    return [
+        (host, service, change)
+        for host, plan in plans.items()
+        for service, changes in plan.items()
+        for change in changes
+        if change["result"] is False
+    ]
+
+
+def text(plans: Mapping[str, Plan]) -> str:
+    """Return the plans of all hosts as a text: host, service, state, then what changes in it."""
+    lines: list[str] = []
+    for host, plan in plans.items():
+        lines.append(host if plan else f"{host}: nothing to change")
+        for service, changes in plan.items():
+            lines.append(f"  {service}")
+            for change in changes:
+                mark = "!" if change["result"] is False else "*"
+                lines.append(f"    {mark} {change['state']}")
+                if change["result"] is False or not change["changes"]:
+                    lines += _indent(str(change["comment"]))
+                lines += _indent(_changes(change["changes"]))
+    count = sum(len(changes) for plan in plans.values() for changes in plan.values())
+    places = sum(len(plan) for plan in plans.values())
+    lines.append(
+        f"\n{count} states of {places} services would change."
+        if count
+        else "\nNothing would change."
+    )
+    return "\n".join(lines).lstrip("\n")
+
+
+def _indent(block: str) -> list[str]:
+    return [f"        {one}" for one in block.splitlines()]
+
+
+def _changes(changes: Any) -> str:
+    """Return a state's changes: diffs as they are, ``old -> new`` in one line, the rest as YAML."""
+    if not isinstance(changes, Mapping):
+        return str(changes)
+    blocks = []
+    for name, value in changes.items():
+        if isinstance(value, Mapping) and set(value) == {"old", "new"}:
+            blocks.append(f"{name}: {_value(value['old'])} -> {_value(value['new'])}")
+        elif isinstance(value, str) and "\n" in value:
+            blocks.append(value.rstrip())
+        elif isinstance(value, Mapping):
+            blocks.append(f"{name}:\n" + "\n".join(f"  {one}" for one in _changes(value).splitlines()))
+        else:
+            blocks.append(f"{name}: {_value(value)}")
+    return "\n".join(blocks)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    return value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("...").strip()

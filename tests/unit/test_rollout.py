@@ -1,0 +1,99 @@
+"""What a run concerns and in which order it happens."""
+
+import pytest
+from saltern import rollout
+from saltern.errors import SalternError
+from saltern.rollout import Schedule, Service
+
+
+def _graph(**requires):
+    return {
+        name: Service(name, ("a", "b", "c"), frozenset(needed))
+        for name, needed in requires.items()
+    }
+
+
+STACK = _graph(mariadb=[], rabbitmq=[], keystone=["mariadb"], glance=["keystone", "rabbitmq"])
+
+
+def test_everything_is_chosen_unless_names_are_given():
+    services, hosts = rollout.narrow(STACK, ["a", "b", "c"])
+    assert list(services) == list(STACK)
+    assert hosts == ["a", "b", "c"]
+
+
+def test_names_limit_services_and_their_hosts():
+    services, hosts = rollout.narrow(STACK, ["a", "b", "c"], ["keystone"], ["c", "a"])
+    assert list(services) == ["keystone"]
+    assert services["keystone"].hosts == ("a", "c")
+    assert hosts == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("services", "hosts", "message"),
+    [
+        (["keyston"], [], "unknown service 'keyston'. Did you mean 'keystone'?"),
+        ([], ["z"], "unknown host 'z'. Allowed: a, b, c"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_known_ones(services, hosts, message):
+    with pytest.raises(SalternError, match="^pillar") as error:
+        rollout.narrow(STACK, ["a", "b", "c"], services, hosts)
+    assert message in str(error.value)
+
+
+def test_a_service_that_runs_on_no_chosen_host_is_refused():
+    services = {"nova": Service("nova", ("b",))}
+    with pytest.raises(SalternError, match="nova runs on b, none of which was chosen"):
+        rollout.narrow(services, ["a", "b"], ["nova"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("at_once", "first", "groups"),
+    [
+        (0, "a", [["a"], ["b", "c", "d"]]),
+        (1, "a", [["a"], ["b"], ["c"], ["d"]]),
+        (2, "a", [["a"], ["b", "c"], ["d"]]),
+        (0, None, [["a", "b", "c", "d"]]),
+        (0, "z", [["a", "b", "c", "d"]]),
+    ],
+)
+def test_the_first_host_goes_alone_and_the_others_in_groups(at_once, first, groups):
+    assert rollout.batches(["a", "b", "c", "d"], at_once, first) == groups
+
+
+def _steps(schedule):
+    return [(step.service, list(step.hosts)) for step in schedule.ready()]
+
+
+def test_services_start_when_what_they_require_is_done_on_all_hosts():
+    schedule = Schedule(STACK, {"mariadb": ["a", "b"], "rabbitmq": ["a"], "keystone": ["a", "b"]})
+    assert schedule.total == 5
+    assert _steps(schedule) == [("mariadb", ["a"]), ("rabbitmq", ["a"])]
+    assert _steps(schedule) == []
+    schedule.finished("mariadb", ok=True)
+    assert _steps(schedule) == [("mariadb", ["b"])]
+    schedule.finished("rabbitmq", ok=True)
+    assert _steps(schedule) == []
+    schedule.finished("mariadb", ok=True)
+    assert _steps(schedule) == [("keystone", ["a"])]
+
+
+def test_an_unchanged_service_between_two_keeps_their_order():
+    schedule = Schedule(STACK, {"mariadb": ["a"], "glance": ["a"]})
+    assert _steps(schedule) == [("mariadb", ["a"])]
+    schedule.finished("mariadb", ok=True)
+    assert _steps(schedule) == [("glance", ["a"])]
+
+
+def test_the_first_host_is_not_special_where_it_does_not_change():
+    schedule = Schedule(STACK, {"keystone": ["b", "c"]})
+    assert _steps(schedule) == [("keystone", ["b", "c"])]
+
+
+def test_after_a_failure_nothing_new_starts():
+    schedule = Schedule(STACK, {"mariadb": ["a", "b"], "rabbitmq": ["a"], "keystone": ["a"]})
+    schedule.ready()
+    schedule.finished("mariadb", ok=False)
+    schedule.finished("rabbitmq", ok=True)
+    assert _steps(schedule) == []
