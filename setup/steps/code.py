@@ -36,7 +36,7 @@ def sync(config: Settings) -> Outcome:
         return Outcome(f"in place, {wanted[:12]}")
     # New files stay invisible for up to 20 s while the master's old file list is cached.
     opts = salt.config.master_config(str(config.config_dir / "master"))
-    salt.fileserver.Fileserver(opts).clear_file_list_cache()
+    salt.fileserver.Fileserver(opts).clear_file_list_cache({})
     command = [
         str(config.virtualenv / "bin" / "salt-call"),
         f"--config-dir={config.config_dir}",

@@ -53,7 +53,7 @@ def answer(config: Settings) -> Outcome:
     said: dict = {}
 
     def answered() -> bool:
-        said.update(client.cmd(config.id, "test.ping", timeout=5) or {})
+        said.update(client.cmd(config.id, "test.ping", timeout=1, gather_job_timeout=1) or {})
         return said.get(config.id) is True
 
     if not processes.wait(answered, PATIENCE):

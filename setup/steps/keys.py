@@ -6,8 +6,6 @@ the functions under it.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import salt.config
 import salt.crypt
 import salt.key
@@ -16,7 +14,9 @@ import salt.utils.crypt
 from steps import Outcome, SetupError
 from steps.settings import Settings
 
-KEYSIZE = 3072  # as in master.conf and minion.conf
+# As in master.conf and minion.conf. Salt 3008 reads a minion's private key anew for every message:
+# 35 ms with 2048 bits, 107 with 3072, 256 with 4096.
+KEYSIZE = 2048
 
 
 def own(config: Settings, role: str) -> str:
@@ -25,12 +25,18 @@ def own(config: Settings, role: str) -> str:
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (place / f"{role}.pem").exists():
         salt.crypt.write_keys(str(place), role, KEYSIZE)
-    return finger(place / f"{role}.pub")
+    return finger((place / f"{role}.pub").read_text())
 
 
-def finger(public_key: Path) -> str:
-    """SHA-256 fingerprint of a public key file, as `salt-key --finger` shows it."""
-    return salt.utils.crypt.pem_finger(path=str(public_key), sum_type="sha256")
+def finger(public_key: str) -> str:
+    """SHA-256 fingerprint of a public key as `salt-call key.finger` and `master_finger` have it.
+
+    Not as `salt-key --finger` of 3008.3 has it: that one hashes the BEGIN and END lines too, and so
+    never agrees with what a minion says of itself (salt.utils.crypt.pem_finger: path, key).
+    """
+    lines = [line for line in public_key.splitlines() if line.strip()]
+    body = "\n".join(lines[1:-1]) + "\n"
+    return salt.utils.crypt.pem_finger(key=body.encode(), sum_type="sha256")
 
 
 def accept(config: Settings) -> Outcome:
@@ -64,7 +70,7 @@ def _known(master: salt.key.Key, minion: str) -> tuple[str, str]:
     key = master.cache.fetch("keys", minion)
     if not key:
         return "", ""
-    return key["state"], salt.utils.crypt.pem_finger(key=key["pub"].encode(), sum_type="sha256")
+    return key["state"], finger(key["pub"])
 
 
 def _short(fingerprint: str) -> str:
