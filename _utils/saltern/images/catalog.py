@@ -30,7 +30,7 @@ _SCHEMA: dict[str, Any] = {
         "python": {"type": "array", "items": {"type": "string"}, "description": "More Python packages"},
         "packages": _CHOICE,
         "build_packages": _CHOICE,
-        "builder": {"type": "boolean", "description": "Only builder stages use it; it is not deployed"},
+        "internal": {"type": "boolean", "description": "Other images are made from it; it is not deployed"},
     },
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from saltern.errors import SalternError
@@ -53,7 +54,7 @@ def parse(text: str, where: str = "Dockerfile") -> list[Stage]:
     return stages
 
 
-def sources(stages: list[Stage]) -> list[str]:
+def sources(stages: Sequence[Stage]) -> list[str]:
     """Return the images that stages start from or copy from, other stages excluded."""
     found: list[str] = []
     names: set[str] = set()
@@ -67,6 +68,15 @@ def sources(stages: list[Stage]) -> list[str]:
         if stage.name:
             names.add(stage.name)
     return found
+
+
+def runs_on(stages: Sequence[Stage]) -> str:
+    """Return the image that the last stage starts from, through other stages."""
+    by_name = {stage.name: stage for stage in stages if stage.name}
+    stage = stages[-1]
+    while stage.source.lower() in by_name and by_name[stage.source.lower()] is not stage:
+        stage = by_name[stage.source.lower()]
+    return stage.source
 
 
 def instructions(text: str) -> list[tuple[int, str]]:
