@@ -24,7 +24,7 @@ Wants=network-online.target
 [Service]
 Type=notify
 NotifyAccess=all
-ExecStart={program} --config-dir={config_dir}
+ExecStart={program} --config-dir={config_dir} --log-level=quiet
 RuntimeDirectory=saltern
 RuntimeDirectoryMode=0750
 RuntimeDirectoryPreserve=yes
@@ -64,37 +64,27 @@ def answer(config: Settings) -> Outcome:
     return Outcome(f"{config.id} answers test.ping")
 
 
-def stop(config: Settings, role: str) -> bool:
-    """Stop a daemon of this configuration, if one runs; whether one ran."""
-    found = pids(config, role)
-    if processes.systemd():
-        subprocess.run(["systemctl", "disable", "--now", f"saltern-{role}"], capture_output=True)
-    processes.stop(found[:1], lambda: not pids(config, role))
-    # a killed parent leaves its children
-    processes.stop(pids(config, role), lambda: not pids(config, role))
-    return bool(found)
-
-
-def pids(config: Settings, role: str) -> list[int]:
-    """All processes of a daemon of this configuration, the parent first."""
-    return processes.find(f"salt-{role}", f"--config-dir={config.config_dir}")
-
-
 def _running(config: Settings, role: str, check) -> Outcome:
     note = config.stamps / f"{role}.stamp"
     wanted = _stamp(config, role)
-    alive = bool(pids(config, role))
+    alive = processes.salt(config.config_dir, role)
     if alive and note.exists() and note.read_text() == wanted:
-        return Outcome(f"running, process {pids(config, role)[0]}")
-    if alive:
-        stop(config, role)
-    check(config)
+        return Outcome(f"running, process {alive[0]}")
+    if alive and not processes.systemd():
+        # A minion asked to end takes 8 s for it; it holds nothing that needs them.
+        patience = 2 if role == "minion" else 20
+        processes.stop(lambda: processes.salt(config.config_dir, role), patience)
+    if not processes.salt(config.config_dir, role):
+        check(config)
     program = config.virtualenv / "bin" / f"salt-{role}"
     log = config.log / f"{role}.log"
     if processes.systemd():
         _start_unit(config, role, program)
+        processes.wait(lambda: bool(processes.salt(config.config_dir, role)), PATIENCE)
     else:
-        daemon = processes.start([str(program), f"--config-dir={config.config_dir}"], log)
+        # quiet: what it logs goes to its log file, once; what Python says on a crash goes there too
+        command = [str(program), f"--config-dir={config.config_dir}", "--log-level=quiet"]
+        daemon = processes.start(command, log)
         up = {"master": _master_up, "minion": _minion_up}[role]
         processes.wait(lambda: up(config) or daemon.poll() is not None, PATIENCE)
         if daemon.poll() is not None or not up(config):
@@ -103,7 +93,7 @@ def _running(config: Settings, role: str, check) -> Outcome:
             )
     write(note, wanted, 0o640)
     verb = "restarted (configuration, packages or code changed)" if alive else "started"
-    return Outcome(f"{verb}, process {pids(config, role)[0]}", changed=True)
+    return Outcome(f"{verb}, process {processes.salt(config.config_dir, role)[0]}", changed=True)
 
 
 def _stamp(config: Settings, role: str) -> str:
@@ -141,7 +131,7 @@ def _master_up(config: Settings) -> bool:
 
 
 def _minion_up(config: Settings) -> bool:
-    return bool(pids(config, "minion"))
+    return bool(processes.salt(config.config_dir, "minion"))
 
 
 def _ports(config: Settings) -> dict[str, int]:

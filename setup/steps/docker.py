@@ -82,4 +82,6 @@ def _start_detached(config: Settings) -> None:
     (config.stamps / "dockerd.pid").write_text(f"{daemon.pid}\n")
     processes.wait(lambda: info() is not None or daemon.poll() is not None, PATIENCE)
     if info() is None:
-        raise SetupError(f"dockerd does not come up; the end of {log}:\n{processes.last_lines(log)}")
+        raise SetupError(
+            f"dockerd does not come up; the end of {log}:\n{processes.last_lines(log)}"
+        )

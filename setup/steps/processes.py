@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -72,15 +73,23 @@ def _environment() -> dict[str, str]:
     return {"HOME": "/root", "LANG": "C.UTF-8", **kept, "PATH": PATH}
 
 
-def stop(pids: list[int], gone: Callable[[], bool], patience: float = 20) -> None:
-    """End processes: asked first, killed after `patience` seconds."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in pids:
-            try:
+def salt(config_dir: Path, role: str) -> list[int]:
+    """All processes of the Salt master or minion of one configuration, the parent first."""
+    return find(f"salt-{role}", f"--config-dir={config_dir}")
+
+
+def stop(running: Callable[[], list[int]], patience: float = 20) -> None:
+    """End processes: the first (the parent of the others) is asked, then all are, then all are killed.
+
+    Args:
+        running: tells which still run.
+        patience: seconds to wait at each of the three.
+    """
+    for number, some in ((signal.SIGTERM, 1), (signal.SIGTERM, None), (signal.SIGKILL, None)):
+        for pid in running()[:some]:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
-        if wait(gone, patience):
+        if wait(lambda: not running(), patience):
             return
 
 

@@ -50,12 +50,14 @@ def render(config: Settings, name: str, master_finger: str = "") -> str:
         "publish_port": config.publish_port,
         "ret_port": config.ret_port,
         "ipv6": ":" in config.address,
-        # A worker costs some 20 MB of its own; one is always kept free for authentication.
+        # A worker costs some 20 MB of its own; with fewer than three a slow pillar keeps others waiting.
         "workers": min(max(cpus, 3), 16),
         # Salt complains at start when it wants more than the machine allows.
         "open_files": min(100_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
     }
     for key, value in values.items():
         if not re.fullmatch(r"[\w ./:+@=~-]*", value):
-            raise SetupError(f"{key} {value!r} has characters that Salt's configuration cannot hold")
+            raise SetupError(
+                f"{key} {value!r} has characters that Salt's configuration cannot hold"
+            )
     return Template((TEMPLATES / f"{name}.conf").read_text()).substitute(values | numbers)

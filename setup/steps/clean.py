@@ -1,0 +1,131 @@
+"""Takes away what set-up and deploy made, and nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+from steps import SetupError, docker, processes, settings
+from steps.settings import Settings
+
+ROLES = ("minion", "master")
+# what of Docker's is ours: kind -> label, in the order in which they can be removed
+LABELS = {"containers": "saltern.service", "volumes": "saltern.service", "images": "saltern.hash"}
+
+
+def main() -> int:
+    """Say what would go; take it away when CONFIRM=yes."""
+    config = settings.load()
+    if os.geteuid() != 0:
+        raise SetupError("what set-up made belongs to root: run this as root")
+    found = survey(config)
+    if not any(found.values()):
+        print("Nothing of Saltern is here.")
+        return 0
+    confirmed = os.environ.get("CONFIRM") == "yes"
+    print("Taking away:" if confirmed else "This would take away:")
+    for kind, names in found.items():
+        if names:
+            print(f"  {kind:<12} {', '.join(map(str, names))}")
+    if not confirmed:
+        print("Debian's packages stay. To do it: make clean CONFIRM=yes")
+        return 1
+    remove(config, found)
+    print("Done. Debian's packages stay.")
+    return 0
+
+
+def survey(config: Settings) -> dict[str, list]:
+    """What is here of ours, by kind."""
+    # Docker's objects belong to the machine's one cloud, not to a set-up under other roots (a test's).
+    labels = LABELS if config.etc == Settings().etc else {}
+    return {
+        "daemons": [f"salt-{role}" for role in ROLES if processes.salt(config.config_dir, role)]
+        + ["dockerd (started by set-up)"] * bool(docker.ours(config)),
+        **{kind: _names(kind, label) for kind, label in labels.items()},
+        "folders": [place for place in _folders(config) if place.exists()],
+        "units": [unit for role in ROLES if (unit := _unit(role)).exists()],
+    }
+
+
+def remove(config: Settings, found: dict[str, list]) -> None:
+    """Take away what :func:`survey` found: daemons before their files, containers before images."""
+    for role in ROLES:
+        if _unit(role).exists():
+            subprocess.run(["systemctl", "disable", "--now", _unit(role).name], check=False)
+            _unit(role).unlink()
+        processes.stop(lambda role=role: processes.salt(config.config_dir, role))
+    for kind in LABELS:
+        _delete(kind, found.get(kind, []))
+    processes.stop(lambda: docker.ours(config))
+    for place in _folders(config):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _folders(config: Settings) -> list[Path]:
+    return [
+        config.etc,
+        config.var,
+        config.log,
+        config.run,
+        config.virtualenv,
+        config.checkout / "build",
+    ]
+
+
+def _unit(role: str) -> Path:
+    return Path(f"/etc/systemd/system/saltern-{role}.service")
+
+
+def _names(kind: str, label: str) -> list[str]:
+    filters = quote(json.dumps({"label": [label]}))
+    path = {"containers": "containers/json?all=true&", "images": "images/json?"}
+    answer = _docker("GET", f"/{path.get(kind, 'volumes?')}filters={filters}")
+    if kind == "containers":
+        return sorted(one["Names"][0].lstrip("/") for one in answer or [])
+    if kind == "volumes":
+        return sorted(one["Name"] for one in (answer or {}).get("Volumes") or [])
+    return sorted(name for one in answer or [] for name in one["RepoTags"] or [one["Id"]])
+
+
+def _delete(kind: str, names: list[str]) -> None:
+    for name in names:
+        if kind == "containers":
+            # a grace period first: a database should not be killed, even to be removed
+            _docker("POST", f"/containers/{name}/stop?t=30")
+        _docker("DELETE", f"/{kind}/{quote(name, safe='/:')}?force=true")
+
+
+def _docker(verb: str, path: str):
+    connection = http.client.HTTPConnection("localhost", timeout=120)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(120)
+    try:
+        connection.sock.connect(docker.SOCKET)
+    except OSError:
+        return None  # no daemon, so nothing of ours runs in it
+    try:
+        connection.request(verb, path)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status >= 400 and answer.status not in (404, 409):
+        raise SetupError(f"Docker: {verb} {path}: {body.decode(errors='replace').strip()}")
+    return json.loads(body) if body and answer.status == 200 else None
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        sys.exit(main())
+    except SetupError as error:
+        sys.exit(f"clean: {error}")
