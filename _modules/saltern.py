@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
+
 from saltern import code, host
 from saltern import plan as plans
 from saltern.errors import SalternError

@@ -6,20 +6,17 @@ a silent host as a failure and tells what it does on the event bus and on the sc
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import salt.client
-import salt.fileserver
 import salt.utils.event
 from salt.exceptions import SaltException
-from saltern import checks, code, inventory, plan, progress, rollout
+
+from saltern import checks, inventory, plan, progress, rollout, screen
 from saltern.errors import SalternError
-from saltern.fleet import Failed, Fleet, Run
+from saltern.fleet import RolloutError, Run, connect
 from saltern.host import root
 from saltern.lock import Lock
 from saltern.progress import Failure, Phase
@@ -38,22 +35,22 @@ def validated(name: str) -> dict[str, Any]:
           rollout.validated:
             - failhard: True
     """
-    with _phase(name, "validated") as (phase, ret):
+    with _phase(name, "validated") as (_, ret):
         cloud = inventory.cloud(__pillar__, __opts__)
         wrong = [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
         if wrong:
-            raise Failed(wrong)
+            raise RolloutError(wrong)
         missing = inventory.missing_secrets(cloud, __opts__)
         if missing:
             reason = f"no value for the secrets {', '.join(missing)}"
-            raise Failed([Failure(reason, remedy="salt-run saltern.genpwd")])
+            raise RolloutError([Failure(reason, remedy="salt-run saltern.genpwd")])
         services, hosts = rollout.narrow(
             rollout.graph(cloud),
             list(cloud.hosts),
             __pillar__.get("services", []),
             __pillar__.get("hosts", []),
         )
-        __context__[_RUN] = Run(_fleet(), services, hosts)
+        __context__[_RUN] = Run(connect(__opts__), services, hosts)
         placed = sum(1 for one in services.values() if one.hosts)
         ret["comment"] = f"{placed} services on {len(hosts)} hosts."
     return ret
@@ -64,18 +61,20 @@ def confirmed(name: str, what: str) -> dict[str, Any]:
 
     :param what: What will be lost, for the message.
     """
-    with _phase(name, "confirmed") as (phase, ret):
+    with _phase(name, "confirmed") as (_, ret):
         # YAML reads a bare yes as true.
         if __pillar__.get("confirm") not in ("yes", True):
             again = f"""{_command()} pillar='{{"confirm": "yes"}}'"""
-            raise Failed([Failure(f"this removes {what}", remedy=f"if that is wanted: {again}")])
+            raise RolloutError(
+                [Failure(f"this removes {what}", remedy=f"if that is wanted: {again}")]
+            )
         ret["comment"] = f"Confirmed: {what}."
     return ret
 
 
 def locked(name: str) -> dict[str, Any]:
     """Take the lock of the cloud: one run at a time. It is free again when the run or its process ends."""
-    with _phase(name, "locked") as (phase, ret):
+    with _phase(name, "locked") as (_, ret):
         if __opts__["test"]:
             ret["comment"] = "Not needed: test mode changes nothing."
         else:
@@ -94,7 +93,7 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
     :param deadline: Seconds a host has for its answer.
     """
     with _phase(name, "preflight") as (phase, ret):
-        calls = dict.fromkeys(_run().hosts, {})
+        calls: dict[str, dict[str, Any]] = {host: {} for host in _run().hosts}
         _run().fleet.ask(phase, "saltern.facts", calls, deadline)
         ret["comment"] = f"{len(calls)} hosts are ready."
     return ret
@@ -111,8 +110,11 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
         run.plans = {host: answer["services"] for host, answer in answers.items()}
         wrong = plan.failures(run.plans)
         if wrong:
-            raise Failed(
-                [Failure(one["comment"], host, service, one["state"]) for host, service, one in wrong]
+            raise RolloutError(
+                [
+                    Failure(one["comment"], host, service, one["state"])
+                    for host, service, one in wrong
+                ]
             )
         work = plan.work(run.plans, run.services)
         names = [f"{service} on {', '.join(hosts)}" for service, hosts in work.items()]
@@ -196,7 +198,7 @@ def checked(name: str, fun: str, deadline: float = 300) -> dict[str, Any]:
             if not one["ok"]
         ]
         if wrong:
-            raise Failed(wrong)
+            raise RolloutError(wrong)
     return ret
 
 
@@ -204,16 +206,18 @@ def checked(name: str, fun: str, deadline: float = 300) -> dict[str, Any]:
 def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
     """Yield a phase's voice and its return; turn errors into a failed return and a last word."""
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
+    say = screen.speaker(__opts__)
     run_id = str(__opts__.get("jid") or __low__.get("__orchestration_jid__", "0"))
-    phase = Phase(run_id, kind, __low__["__id__"], _bus().fire_event, _say, time.monotonic)
+    phase = Phase(run_id, kind, __low__["__id__"], _bus().fire_event, say, time.monotonic)
     phase.begin()
     try:
         yield phase, ret
     except (SalternError, SaltException) as error:
-        failures = error.failures if isinstance(error, Failed) else [Failure(str(error))]
+        failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
         table = f"{ret['comment']}\n" if ret["comment"] else ""
         ret.update(result=False, comment=f"{table}{error}")
-        _last_word(progress.failure_block(__low__["__id__"], failures, _command()))
+        block = progress.failure_block(__low__["__id__"], failures, _command())
+        screen.last_word(block, __opts__)
     finally:
         phase.end(ret["result"] is not False, ret["comment"])
         if ret["result"] is False or __lowstate__[-1]["__id__"] == __low__["__id__"]:
@@ -233,17 +237,6 @@ def _let_go() -> None:
         run.lock.release()
 
 
-def _fleet() -> Fleet:
-    client = salt.client.get_local_client(__opts__["conf_file"], listen=True)
-    wanted = code.digest(code.served(__opts__["file_roots"]["base"]))
-    silence = __opts__.get("saltern", {}).get("silence", 15)
-
-    def refresh() -> None:
-        salt.fileserver.Fileserver(__opts__).clear_file_list_cache({})
-
-    return Fleet(client, wanted, refresh, silence)
-
-
 def _bus() -> Any:
     if "saltern.bus" not in __context__:
         __context__["saltern.bus"] = salt.utils.event.get_master_event(
@@ -254,20 +247,3 @@ def _bus() -> Any:
 
 def _command() -> str:
     return f"salt-run state.orchestrate {__low__['__sls__']}"
-
-
-def _on_screen() -> bool:
-    """Return whether a person or make waits for this process: salt-run, not a daemon of the master."""
-    command = str(__opts__.get("__cli", "")).replace("_", "-")
-    return "salt-run" in command and not __opts__.get("async") and not __opts__.get("quiet")
-
-
-def _say(text: str) -> None:
-    if _on_screen():
-        print(text, file=sys.stderr, flush=True)
-
-
-def _last_word(text: str) -> None:
-    """Show a text after all that Salt prints."""
-    if _on_screen():
-        atexit.register(_say, text)

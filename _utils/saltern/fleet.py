@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from saltern import plan, progress, rollout
+import salt.client
+import salt.fileserver
+
+from saltern import code, plan, progress, rollout
 from saltern.errors import SalternError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
@@ -16,7 +19,7 @@ from saltern.progress import Failure, Phase
 _NEWS_SECONDS = 1.0
 
 
-class Failed(SalternError):
+class RolloutError(SalternError):
     """A phase failed; :attr:`failures` says where and why."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
@@ -29,13 +32,14 @@ class Fleet:
     """Speaks to hosts through Salt.
 
     :param client: ``salt.client.LocalClient`` that listens.
-    :param code: Digest of the extension code that hosts must run, see :mod:`saltern.code`.
+    :param code: Returns the digest of the extension code that hosts must run, see
+        :mod:`saltern.code`.
     :param refresh: Makes the master see new files of its file roots at once.
     :param silence: Seconds, see :class:`saltern.jobs.Jobs`.
     """
 
     def __init__(
-        self, client: Any, code: str, refresh: Callable[[], Any], silence: float = 15
+        self, client: Any, code: Callable[[], str], refresh: Callable[[], Any], silence: float = 15
     ) -> None:
         self._client = client
         self._code = code
@@ -53,19 +57,20 @@ class Fleet:
         :param fun: A function of the module ``saltern`` whose answers hold ``code`` and ``busy``.
         :param calls: Host to keyword arguments.
         :param deadline: Seconds for each job.
-        :raises Failed: A host is silent, fails, or keeps other code.
+        :raises RolloutError: A host is silent, fails, or keeps other code.
         """
         answers: dict[str, dict[str, Any]] = {}
         synced = False
         while len(answers) < len(calls):
             open_ = {host: call for host, call in calls.items() if host not in answers}
             found = self._run(phase, fun, open_, deadline, lenient=not synced)
-            old = [host for host, value in found.items() if not self._same_code(value)]
+            wanted = self._code()
+            old = [host for host, value in found.items() if _code_of(value) != wanted]
             busy = {host: found[host]["busy"] for host in found if host not in old}
             busy = {host: job for host, job in busy.items() if job}
             answers |= {host: found[host] for host in found if host not in (*old, *busy)}
             if old and synced:
-                raise Failed([_other_code(host) for host in old])
+                raise RolloutError([_other_code(host) for host in old])
             if old:
                 self._sync(phase, old, deadline)
                 synced = True
@@ -73,13 +78,10 @@ class Fleet:
                 self._wait(phase, busy, deadline)
         return answers
 
-    def _same_code(self, value: Any) -> bool:
-        return isinstance(value, Mapping) and value.get("code") == self._code
-
     def _sync(self, phase: Phase, hosts: Sequence[str], deadline: float) -> None:
         # Files that are newer than the master's list of files are invisible for up to 20 s.
         self._refresh()
-        self._run(phase, "saltutil.sync_all", dict.fromkeys(hosts, {}), deadline)
+        self._run(phase, "saltutil.sync_all", {host: {} for host in hosts}, deadline)
         for host in hosts:
             phase.host(host, "got this checkout's code", True, 0, 0)
 
@@ -91,7 +93,7 @@ class Fleet:
             jobs.join(job["jid"], job["fun"], [host], deadline)
         for event in jobs.events():
             if isinstance(event, Answer) and event.reason.startswith("not finished"):
-                raise Failed([Failure(event.reason, event.host)])
+                raise RolloutError([Failure(event.reason, event.host)])
 
     def call(
         self,
@@ -105,7 +107,7 @@ class Fleet:
 
         :param calls: Host to keyword arguments.
         :param at_once: Hosts in a group; 0 is all.
-        :raises Failed: It failed on a host or a host is silent.
+        :raises RolloutError: It failed on a host or a host is silent.
         """
         answers: dict[str, Any] = {}
         for group in rollout.batches(list(calls), at_once):
@@ -119,7 +121,7 @@ class Fleet:
 
         :param deadline: Seconds that one service may take on one host.
         :returns: Service to host to the number of states that changed something.
-        :raises Failed: A state failed or a host is silent; what had started was waited for.
+        :raises RolloutError: A state failed or a host is silent; what had started was waited for.
         """
         jobs = Jobs(self._client, self._silence)
         changed: dict[str, dict[str, int]] = {}
@@ -130,7 +132,9 @@ class Fleet:
             for step in schedule.ready():
                 # concurrent: services that do not depend on each other change at the same time.
                 call = {"mods": [step.service], "concurrent": True, "state_events": True}
-                jobs.start("state.sls", step.hosts, kwargs=call, deadline=deadline, label=step.service)
+                jobs.start(
+                    "state.sls", step.hosts, kwargs=call, deadline=deadline, label=step.service
+                )
 
         start()
         for event in jobs.events():
@@ -150,7 +154,7 @@ class Fleet:
             schedule.finished(service, ok=not wrong)
             start()
         if failures:
-            raise Failed(failures)
+            raise RolloutError(failures)
         return changed
 
     def _run(
@@ -182,7 +186,7 @@ class Fleet:
             if not event.ok and not missing:
                 phase.host(event.host, failures[-1].reason, False, event.seconds, percent)
         if failures:
-            raise Failed(failures)
+            raise RolloutError(failures)
         return {host: values[host] for host in calls}
 
 
@@ -205,6 +209,22 @@ class Run:
         return {host: {"services": names, **kwargs} for host, names in named.items() if names}
 
 
+def connect(opts: Mapping[str, Any]) -> Fleet:
+    """Return the fleet of a master.
+
+    :param opts: ``__opts__`` of a runner or of a state in an orchestration.
+    """
+    client = salt.client.get_local_client(opts["conf_file"], listen=True)
+
+    def wanted() -> str:
+        return code.digest(code.served(opts["file_roots"]["base"]))
+
+    def refresh() -> None:
+        salt.fileserver.Fileserver(opts).clear_file_list_cache({})
+
+    return Fleet(client, wanted, refresh, opts.get("saltern", {}).get("silence", 15))
+
+
 def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:
     """Return hosts grouped by equal arguments: one job each."""
     groups: list[tuple[Mapping[str, Any], list[str]]] = []
@@ -216,6 +236,10 @@ def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any
         else:
             groups.append((kwargs, [host]))
     return groups
+
+
+def _code_of(value: Any) -> str:
+    return value.get("code", "") if isinstance(value, Mapping) else ""
 
 
 def _tell_state(phase: Phase, event: StateDone) -> None:

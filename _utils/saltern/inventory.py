@@ -19,7 +19,9 @@ def settings(opts: Mapping[str, Any]) -> dict[str, Any]:
     for one in opts.get("ext_pillar", []):
         if "saltern" in one:
             return one["saltern"]
-    raise SalternError("the master's configuration has no ext_pillar saltern: see docs/quick-start.md")
+    raise SalternError(
+        "the master's configuration has no ext_pillar saltern: see docs/quick-start.md"
+    )
 
 
 def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:

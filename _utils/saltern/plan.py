@@ -102,13 +102,16 @@ def _changes(changes: Any) -> str:
         elif isinstance(value, str) and "\n" in value:
             blocks.append(value.rstrip())
         elif isinstance(value, Mapping):
-            blocks.append(f"{name}:\n" + "\n".join(f"  {one}" for one in _changes(value).splitlines()))
+            blocks.append(
+                f"{name}:\n" + "\n".join(f"  {one}" for one in _changes(value).splitlines())
+            )
         else:
             blocks.append(f"{name}: {_value(value)}")
     return "\n".join(blocks)
 
 
 def _value(value: Any) -> str:
-    if value is None:
-        return "(none)"
-    return value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True, width=10**6).strip().removesuffix("...").strip()
+    if value is None or isinstance(value, str):
+        return value or "(none)"
+    flow = yaml.safe_dump(value, default_flow_style=True, width=10**6)
+    return flow.removesuffix("...\n").strip()

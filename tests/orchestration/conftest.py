@@ -6,16 +6,23 @@ are plain processes: orchestration is proved here, containers are proved elsewhe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import salt.payload
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -78,11 +85,9 @@ class Cloud:
     hosts = HOSTS
     secret = SECRET
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, processes: dict[str, subprocess.Popen]) -> None:
         self.folder = folder
-        self.config = folder / "config"
-        self.pillar: dict[str, Any] = {}
-        self.reset()
+        self.processes = processes
 
     def reset(self) -> None:
         """Give the cloud its first pillar and empty hosts."""
@@ -92,6 +97,7 @@ class Cloud:
             for path in root.iterdir():
                 path.unlink()
         self.set_pillar()
+        self.forget_jobs()
 
     def set_pillar(self, hosts: tuple[str, ...] = HOSTS, **options: dict[str, Any]) -> None:
         """Write the pillar: the cloud's hosts and each service's options."""
@@ -100,11 +106,12 @@ class Cloud:
             for number, name in enumerate(hosts, 1)
         }
         data = {"saltern": {"internal_address": "127.0.1.100", "hosts": places}, **options}
-        (self.folder / "pillar/cloud.sls").write_text(yaml.safe_dump(data))
+        (self.folder / "pillar/cloud.sls").write_text(yaml.safe_dump(data, sort_keys=False))
 
     def command(self, *words: str) -> list[str]:
         """Return a command line of salt-run with this cloud's configuration."""
-        return [str(Path(sys.executable).with_name("salt-run")), "-c", str(self.config), *words]
+        config = str(self.folder / "config")
+        return [str(Path(sys.executable).with_name("salt-run")), "-c", config, *words]
 
     def run(self, *words: str, **pillar: Any) -> Result:
         """Run salt-run to its end."""
@@ -113,6 +120,53 @@ class Cloud:
             self.command(*words, *extra), capture_output=True, text=True, timeout=180, check=False
         )
         return Result(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def started(self, *words: str, **options: Any) -> Iterator[subprocess.Popen]:
+        """Start salt-run and yield it; it does not outlive the block."""
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        with subprocess.Popen(self.command(*words), **options) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @contextlib.contextmanager
+    def silent(self, host: str) -> Iterator[None]:
+        """Stop a minion so that it does not answer, as one cut off from the network."""
+        os.killpg(self.processes[host].pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.processes[host].pid, signal.SIGCONT)
+
+    def up(self) -> list[str]:
+        """Return the minions that answer."""
+        done = self.run("manage.up", "--out=json", "timeout=2")
+        return json.loads(done.out or "[]") if done.code == 0 else []
+
+    def jobs(self, fun: str) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the jobs of a function since :meth:`forget_jobs`: services and hosts."""
+        found = []
+        for path in sorted(
+            (self.folder / "master/cache/jobs").glob("*/*/.load.p"),
+            key=lambda path: salt.payload.loads(path.read_bytes())["jid"],
+        ):
+            load = salt.payload.loads(path.read_bytes())
+            if load["fun"] == fun:
+                kwargs = next((one for one in load["arg"] if isinstance(one, dict)), {})
+                services = ",".join(kwargs.get("mods", kwargs.get("services", [])))
+                found.append((services, tuple(load["tgt"])))
+        return found
+
+    def job_cache(self) -> bytes:
+        """Return all that the master keeps of jobs."""
+        jobs = (self.folder / "master/cache/jobs").rglob("*")
+        return b"".join(path.read_bytes() for path in jobs if path.is_file())
+
+    def forget_jobs(self) -> None:
+        """Empty the job cache."""
+        shutil.rmtree(self.folder / "master/cache/jobs", ignore_errors=True)
 
     def deploy(self, **pillar: Any) -> Result:
         """Run the deploy orchestration."""
@@ -145,6 +199,8 @@ def _files(folder: Path) -> None:
         service = {**SERVICE, "summary": f"Test service {name}", "requires": requires}
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(SERVICE_SLS)
+    # A copy: tests must not fail because somebody saves a file while they run.
+    shutil.copytree(ROOT / "salt", folder / "salt", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "images/locks").mkdir(parents=True)
     (folder / "images/locks/2026.2.txt").touch()
     (folder / "images/users.yml").write_text("{}\n")
@@ -156,14 +212,44 @@ def _files(folder: Path) -> None:
     secrets.chmod(0o600)
 
 
-@pytest.fixture(scope="session")
-def master(salt_factories, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cloud")
-    _files(folder)
-    overrides = {
-        "file_roots": {"base": [str(ROOT / "salt"), str(folder / "formulas")]},
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def _paths(folder: Path, log: str) -> dict[str, Any]:
+    """Return the settings that keep a daemon inside its folder."""
+    return {
+        "user": "root",
+        "pki_dir": str(folder / "pki"),
+        "cachedir": str(folder / "cache"),
+        "extension_modules": str(folder / "cache/extmods"),
+        "sock_dir": str(folder / "sock"),
+        "pidfile": str(folder / "pid"),
+        "log_file": str(folder / log),
+        "log_level_logfile": "warning",
+    }
+
+
+def _configure(folder: Path) -> dict[str, list[str]]:
+    """Write the daemons' configuration and return their command lines, by minion id or "master"."""
+    publish, ret = _free_ports()
+    master = {
+        **_paths(folder / "master", "log"),
+        "id": "test_master",
+        "interface": "127.0.0.1",
+        "publish_port": publish,
+        "ret_port": ret,
+        "auto_accept": True,
+        "sqlite_queue_dir": str(folder / "master/queues"),
+        "key_logfile": str(folder / "master/key.log"),
+        "file_roots": {"base": [str(folder / "salt"), str(folder / "formulas")]},
+        "file_ignore_glob": ["*.pyc", "*/__pycache__/*"],
+        "fileserver_followsymlinks": True,
         "pillar_roots": {"base": [str(folder / "pillar")]},
-        "module_dirs": [str(ROOT / "salt")],
+        "module_dirs": [str(folder / "salt")],
         "ext_pillar": [
             {
                 "saltern": {
@@ -173,41 +259,61 @@ def master(salt_factories, tmp_path_factory):
                 }
             }
         ],
-        "fileserver_followsymlinks": True,
         "saltern": {"etc": str(folder / "etc"), "var": str(folder / "var"), "silence": 2},
         "worker_threads": 3,
-        "log_level_logfile": "warning",
-        "log_granular_levels": {},
+        "state_output": "changes",
+        "state_verbose": False,
     }
-    daemon = salt_factories.salt_master_daemon("saltern-test-master", overrides=overrides)
-    with daemon.started(start_timeout=120):
-        yield daemon, folder
+    binaries = Path(sys.executable).parent
+    (folder / "config/master").write_text(yaml.safe_dump(master))
+    commands = {"master": [str(binaries / "salt-master"), "-c", str(folder / "config")]}
+    for host in HOSTS:
+        home = folder / "minions" / host
+        (home / "config").mkdir(parents=True)
+        minion = {
+            **_paths(home, "log"),
+            "id": host,
+            "master": "127.0.0.1",
+            "master_port": ret,
+            "publish_port": publish,
+            "root": str(folder / "hosts" / host),
+            "saltern": {"etc": str(home / "etc"), "var": str(home / "var")},
+            "enable_fqdns_grains": False,
+            "enable_gpu_grains": False,
+        }
+        (home / "config/minion").write_text(yaml.safe_dump(minion))
+        commands[host] = [str(binaries / "salt-minion"), "-c", str(home / "config")]
+    return commands
 
 
 @pytest.fixture(scope="session")
-def minions(master):
-    daemon, folder = master
-    made = {}
-    for host in HOSTS:
-        overrides = {
-            "root": str(folder / "hosts" / host),
-            "saltern": {"etc": str(folder / "etc" / host), "var": str(folder / "var" / host)},
-            "enable_fqdns_grains": False,
-            "log_level_logfile": "warning",
-            "log_granular_levels": {},
-        }
-        made[host] = daemon.salt_minion_daemon(host, overrides=overrides)
-    started = [one.started(start_timeout=120) for one in made.values()]
-    for one in started:
-        one.__enter__()
-    yield made
-    for one in reversed(started):
-        one.__exit__(None, None, None)
+def daemons() -> Iterator[tuple[Path, dict[str, subprocess.Popen]]]:
+    """Start the master and its minions; yield their folder and the processes by minion id."""
+    # Not pytest's own folder: sockets of the master have paths of at most 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="saltern-test-"))
+    _files(folder)
+    Cloud(folder, {}).reset()
+    processes = {}
+    with (folder / "daemons.log").open("w") as log:
+        for name, command in _configure(folder).items():
+            processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+    cloud = Cloud(folder, processes)
+    try:
+        until(lambda: set(cloud.up()) == set(HOSTS), 120)
+        yield folder, processes
+    finally:
+        for process in processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def cloud(master, minions):
-    daemon, folder = master
-    if not (folder / "config/master").exists():
-        os.symlink(daemon.config_file, folder / "config/master")
-    return Cloud(folder)
+def cloud(daemons) -> Cloud:
+    """A cloud whose hosts hold nothing and whose pillar is the first one."""
+    cloud = Cloud(*daemons)
+    cloud.reset()
+    return cloud

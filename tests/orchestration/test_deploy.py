@@ -1,10 +1,172 @@
 """A deployment across three hosts: order, failures, limits and what happens to killed runs."""
 
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+
+import pytest
+
+SERVICES = ["alpha", "beta", "gamma"]
+
+
+def until(condition, seconds=60):
+    """Wait until ``condition()`` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
 
 def test_deploy_applies_all_services_and_a_second_one_nothing(cloud):
     first = cloud.deploy()
     assert first.code == 0, first.err + first.out
-    assert cloud.written() == dict.fromkeys(cloud.hosts, ["alpha", "beta", "gamma"])
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+    cloud.forget_jobs()
     second = cloud.deploy()
     assert second.code == 0
-    assert "Nothing to change." in second.out
+    assert "Nothing to change." in second.err
+    assert cloud.jobs("state.sls") == []
+
+
+def test_only_changed_services_are_applied(cloud):
+    cloud.deploy()
+    cloud.set_pillar(beta={"content": "second"})
+    cloud.forget_jobs()
+    result = cloud.deploy()
+    assert result.code == 0, result.err
+    assert cloud.content("two", "beta") == "second"
+    assert {mods for mods, _ in cloud.jobs("state.sls")} == {"beta"}
+
+
+def test_the_first_host_goes_first_and_what_requires_a_service_waits_for_all_of_it(cloud):
+    assert cloud.deploy().code == 0
+    assert cloud.jobs("state.sls") == [
+        (service, hosts) for service in SERVICES for hosts in (cloud.hosts[:1], cloud.hosts[1:])
+    ]
+
+
+def test_a_failing_step_fails_the_command_with_step_host_and_reason_last(cloud):
+    cloud.set_pillar(beta={"broken_on": ["two"]})
+    result = cloud.deploy()
+    assert result.code == 1
+    block = result.last_block
+    for text in (
+        "FAILED  Apply the changes, service by service",
+        "host    two",
+        "service beta",
+        "state   Stop beta at the gate",
+        "reason  The gate of beta is shut.",
+        "then    salt-run state.orchestrate orch.deploy",
+    ):
+        assert text in block
+    # What beta was required by has not started; what did not fail is done.
+    assert cloud.written()["one"] == ["alpha", "beta"]
+    assert cloud.written()["two"] == ["alpha"]
+    cloud.set_pillar()
+    assert cloud.deploy().code == 0
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+
+
+def test_a_run_can_be_limited_to_services_and_hosts(cloud):
+    result = cloud.deploy(services=["alpha"], hosts=["two"])
+    assert result.code == 0, result.err
+    assert cloud.written() == {"one": [], "two": ["alpha"], "three": []}
+
+
+def test_unknown_names_stop_the_run(cloud):
+    result = cloud.deploy(services=["alfa"])
+    assert result.code == 1
+    assert "unknown service 'alfa'. Did you mean 'alpha'?" in result.last_block
+    assert not any(cloud.written().values())
+
+
+def test_a_wrong_pillar_stops_the_run_before_any_host_is_asked(cloud):
+    cloud.set_pillar(alpha={"contents": "x"})
+    result = cloud.deploy()
+    assert result.code == 1
+    assert "alpha:contents" in result.last_block
+    assert "Did you mean 'content'?" in result.last_block
+    assert cloud.jobs("saltern.plan") == []
+
+
+def test_a_silent_host_fails_the_run_and_is_named(cloud):
+    cloud.deploy()
+    cloud.set_pillar(alpha={"content": "second"})
+    with cloud.silent("two"):
+        result = cloud.deploy()
+    assert result.code == 1
+    assert "host    two" in result.last_block
+    assert "does not answer" in result.last_block
+    assert cloud.content("one", "alpha") == "first"
+
+
+def test_a_host_without_a_key_fails_the_run_and_is_named(cloud):
+    cloud.set_pillar(hosts=(*cloud.hosts, "four"))
+    result = cloud.deploy()
+    assert result.code == 1
+    assert "no accepted key of four" in result.last_block
+
+
+def test_a_held_lock_stops_the_second_run_and_names_the_holder(cloud):
+    cloud.set_pillar(alpha={"slow": 5})
+    with cloud.started("state.orchestrate", "orch.deploy") as first:
+        until(lambda: cloud.jobs("state.sls"))
+        second = cloud.deploy()
+        assert second.code == 1
+        assert f"salt-run state.orchestrate orch.deploy (pid {first.pid}" in second.last_block
+        assert first.wait(timeout=120) == 0
+    assert cloud.deploy().code == 0
+
+
+def test_a_killed_run_is_simply_run_again(cloud):
+    cloud.set_pillar(alpha={"slow": 3})
+    with cloud.started("state.orchestrate", "orch.deploy") as first:
+        until(lambda: cloud.jobs("state.sls"))
+        first.send_signal(signal.SIGKILL)
+        first.wait(timeout=10)
+    again = cloud.deploy()
+    assert again.code == 0, again.err
+    assert "of an earlier run" in again.err
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+    assert "Nothing to change." in cloud.deploy().err
+
+
+def test_test_mode_changes_nothing(cloud):
+    result = cloud.run("state.orchestrate", "orch.deploy", "test=True")
+    assert result.code == 0, result.err
+    assert not any(cloud.written().values())
+
+
+def test_another_terminal_can_watch_a_run(cloud):
+    with cloud.started("saltern.watch", stdout=subprocess.PIPE, text=True) as watcher:
+        assert "Waiting" in watcher.stdout.readline()
+        cloud.deploy()
+        watcher.send_signal(signal.SIGINT)
+        out, _ = watcher.communicate(timeout=60)
+    assert "Apply the changes, service by service ..." in out
+    assert "100% three: gamma: 1 states changed" in out
+
+
+def test_no_secret_reaches_the_job_cache_or_the_screen(cloud):
+    cloud.deploy()
+    cloud.forget_jobs()
+    cloud.set_pillar(alpha={"content": "second"})
+    plan = cloud.run("saltern.plan")
+    assert plan.code == 0, plan.err
+    assert "-first ***" in plan.out
+    assert "+second ***" in plan.out
+    assert cloud.content("one", "alpha") == "first"
+    assert cloud.secret not in plan.out + plan.err
+    assert cloud.jobs("saltern.plan")
+    assert cloud.secret.encode() not in cloud.job_cache()
+
+
+@pytest.mark.parametrize("verb", ["destroy"])
+def test_what_destroys_asks_for_confirmation(cloud, verb):
+    cloud.deploy()
+    result = cloud.run("state.orchestrate", f"orch.{verb}")
+    assert result.code == 1
+    assert "confirm" in result.last_block
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)

@@ -1,0 +1,24 @@
+"""Show what the runner ``saltern`` returns as text for people; ``--out json`` gives the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from saltern import plan, status
+
+
+def output(data: Any, **kwargs: Any) -> str:
+    """Return the text of ``{kind: data}``; anything else is shown as it is."""
+    if isinstance(data, Mapping) and "data" in data:
+        data = data["data"]
+    if not isinstance(data, Mapping) or len(data) != 1:
+        return str(data)
+    ((kind, value),) = data.items()
+    return {"plan": plan.text, "status": status.text, "genpwd": _secrets}.get(kind, str)(value)
+
+
+def _secrets(value: Mapping[str, Any]) -> str:
+    made = [f"  {name}" for name in value["made"]]
+    what = f"Made {len(made)} secrets" if made else "Every secret is there"
+    return "\n".join([f"{what}, in {value['file']}", *made])

@@ -1,0 +1,141 @@
+"""Saltern on the master: see what would change and what runs, make secrets, follow a run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import salt.pillar
+import salt.utils.event
+from salt.exceptions import SaltException
+
+from saltern import inventory, progress, rollout, screen, secrets
+from saltern.cloud import Cloud
+from saltern.errors import SalternError
+from saltern.fleet import Fleet, RolloutError, Run, connect
+from saltern.progress import Failure, Phase
+
+Shown = dict[str, Any]
+
+
+def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
+    """Show what ``orch.deploy`` would change, as diffs with secrets hidden; nothing is changed.
+
+    :param services: Names of services; None is all.
+    :param hosts: Minion ids; None is all.
+    :returns: Host to service to the states that would change; ``--out json`` prints it as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.plan
+        salt-run saltern.plan services='[keystone]' hosts='[control1]'
+    """
+    try:
+        run = _run(services, hosts)
+        answers = run.fleet.ask(_phase("plan"), "saltern.plan", run.calls(), 600)
+    except (SalternError, SaltException) as error:
+        return _failed("See what would change", error, "salt-run saltern.plan")
+    return _shown("plan", {host: answer["services"] for host, answer in answers.items()})
+
+
+def status(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
+    """Show what runs: a row a container of every host, with its state, health, image and age.
+
+    :returns: Host to its containers; ``--out json`` prints it as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.status
+    """
+    try:
+        run = _run(services, hosts)
+        answers = run.fleet.ask(_phase("status"), "saltern.status", run.calls(), 60)
+    except (SalternError, SaltException) as error:
+        return _failed("See what runs", error, "salt-run saltern.status")
+    return _shown("status", {host: answer["containers"] for host, answer in answers.items()})
+
+
+def genpwd() -> Shown:
+    """Make every secret that a service declares and the secrets file lacks; none is overwritten.
+
+    :returns: The names of what was made; the values are in the file alone.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.genpwd
+    """
+    try:
+        cloud, path = _cloud(), inventory.secrets_file(__opts__)
+        stored, added = secrets.fill(cloud.catalog, secrets.read(path))
+        if added:
+            secrets.write(path, stored)
+    except SalternError as error:
+        return _failed("Make the secrets", error, "salt-run saltern.genpwd")
+    return _shown("genpwd", {"file": path, "made": added})
+
+
+def watch() -> None:
+    """Follow the phases of runs on this master until Ctrl-C.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.watch
+    """
+    with salt.utils.event.get_event("master", opts=__opts__, listen=True) as bus:
+        print("Waiting for a run; Ctrl-C ends this.", flush=True)
+        while True:
+            event = bus.get_event(
+                wait=5, tag=f"{progress.PREFIX}/", match_type="startswith", full=True
+            )
+            if event:
+                print(progress.line(event["tag"].rpartition("/")[2], event["data"]), flush=True)
+
+
+def _cloud() -> Cloud:
+    """Return the cloud of the pillar.
+
+    :raises RolloutError: The pillar is wrong.
+    """
+    opts = {**__opts__, "ext_pillar": []}
+    pillar = salt.pillar.Pillar(opts, {}, __opts__["id"], "base").compile_pillar()
+    if "_errors" in pillar:
+        raise RolloutError([Failure(str(error)) for error in pillar["_errors"]])
+    cloud = inventory.cloud(pillar, __opts__)
+    if cloud.problems:
+        raise RolloutError(
+            [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
+        )
+    return cloud
+
+
+def _run(services: list[str] | None, hosts: list[str] | None) -> Run:
+    cloud = _cloud()
+    chosen, where = rollout.narrow(
+        rollout.graph(cloud), list(cloud.hosts), services or [], hosts or []
+    )
+    fleet: Fleet = connect(__opts__)
+    return Run(fleet, chosen, where)
+
+
+def _phase(kind: str) -> Phase:
+    """Return a phase that only speaks to this screen: what changes nothing is no event."""
+    say = screen.speaker(__opts__)
+    return Phase("0", kind, kind, lambda data, tag: None, say, time.monotonic)
+
+
+def _shown(kind: str, data: Any) -> Shown:
+    return {"outputter": "saltern", "data": {kind: data}}
+
+
+def _failed(what: str, error: Exception, again: str) -> Shown:
+    failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
+    text = progress.failure_block(what, failures, again)
+    return {"outputter": "saltern", "data": {"failed": text}, "retcode": 1}
