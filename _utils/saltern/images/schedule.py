@@ -1,0 +1,183 @@
+"""Builds the tree: what is not current, in parallel along the graph, longest path first."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import docker
+
+from saltern.images import graph
+from saltern.images.builder import HASH_LABEL, Builder
+from saltern.images.catalog import Catalog
+from saltern.images.context import Context, context, digest
+from saltern.images.events import Emit, Event, Result
+from saltern.images.options import Options
+from saltern.images.render import Image
+
+_DEFAULT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is and what must be built.
+
+    ``todo`` maps an image to why: ``missing``, ``changed`` or ``forced``.
+    """
+
+    images: Mapping[str, Image]
+    contexts: Mapping[str, Context]
+    digests: Mapping[str, str]
+    sizes: Mapping[str, int]
+    todo: Mapping[str, str]
+
+    @property
+    def parents(self) -> dict[str, tuple[str, ...]]:
+        """The graph."""
+        return {name: image.parents for name, image in self.images.items()}
+
+
+def plan(
+    images: Mapping[str, Image],
+    catalog: Catalog,
+    options: Options,
+    docker_client: docker.APIClient,
+    wanted: Iterable[str] | None = None,
+    force: bool = False,
+) -> Plan:
+    """Hold images against what Docker has, with one call.
+
+    :param images: Rendered images, parents included.
+    :param wanted: Names to build; None: all. Parents are built only for a child that needs it.
+    :param force: Build the wanted ones even if they are current.
+    """
+    contexts = {name: context(image, catalog, options) for name, image in images.items()}
+    digests: dict[str, str] = {}
+    for name in graph.order({name: image.parents for name, image in images.items()}):
+        digests[name] = digest(images[name], contexts[name], digests)
+    actual = {
+        tag: (found["Labels"].get(HASH_LABEL, ""), found["Size"])
+        for found in docker_client.images(filters={"label": HASH_LABEL})
+        for tag in found.get("RepoTags") or ()
+    }
+    chosen = set(images if wanted is None else wanted)
+    todo: dict[str, str] = {}
+    open_names = list(chosen)
+    while open_names:
+        name = open_names.pop()
+        have, _ = actual.get(images[name].full_name, (None, 0))
+        forced = force and name in chosen
+        if name in todo or (have == digests[name] and not forced):
+            continue
+        todo[name] = "missing" if have is None else "forced" if have == digests[name] else "changed"
+        open_names += images[name].parents
+    sizes = {name: actual.get(image.full_name, ("", 0))[1] for name, image in images.items()}
+    return Plan(images, contexts, digests, sizes, todo)
+
+
+def build(
+    made: Plan, options: Options, emit: Emit, nocache: bool = False
+) -> dict[str, Result]:
+    """Build what a plan says.
+
+    An image starts when its parents are there. What needs a failed image is skipped, the rest
+    goes on. All events come from the calling thread.
+
+    :returns: Image name to result, for every image of the plan.
+    """
+    results = {
+        name: Result(name, "current", image.full_name, size=made.sizes[name])
+        for name, image in made.images.items()
+        if name not in made.todo
+    }
+    if not made.todo:
+        return results
+    past = durations(options)
+    rank = graph.priorities(made.parents, past, _DEFAULT_SECONDS)
+    progress = _Percent({name: past.get(name, _DEFAULT_SECONDS) for name in made.todo}, emit)
+    events: queue.SimpleQueue[Event | Result] = queue.SimpleQueue()
+    builder = Builder(options, events.put, nocache)
+    waiting = sorted(made.todo, key=lambda name: -rank[name])
+    running = 0
+
+    def ready(name: str) -> bool:
+        return all(results.get(one) is not None for one in made.images[name].parents)
+
+    while waiting or running:
+        for name in [one for one in waiting if ready(one)]:
+            failed = [p for p in made.images[name].parents if results[p].status in ("failed", "skipped")]
+            if failed:
+                waiting.remove(name)
+                comment = f"{name} needs {failed[0]}, which was not built"
+                results[name] = Result(name, "skipped", made.images[name].full_name, comment=comment)
+                progress(Event(name, "end", text="skipped"))
+            elif running < options.jobs:
+                waiting.remove(name)
+                running += 1
+                arguments = (made.images[name], made.contexts[name], made.digests[name])
+                threading.Thread(
+                    target=_work, args=(builder, events.put, *arguments), daemon=True
+                ).start()
+        if not running:
+            continue
+        event = events.get()
+        if isinstance(event, Result):
+            running -= 1
+            results[event.image] = event
+        else:
+            progress(event)
+    _remember(options, past, results)
+    return dict(sorted(results.items()))
+
+
+def durations(options: Options) -> dict[str, float]:
+    """Return how many seconds each image took when it was last built on this host."""
+    try:
+        return json.loads(_durations_file(options).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _work(
+    builder: Builder, put: Callable[[Event | Result], None], image: Image, made: Context, hashed: str
+) -> None:
+    try:
+        put(builder.build(image, made, hashed))
+    except Exception as error:  # a thread that dies silently would leave the build waiting for ever
+        put(Event(image.name, "end", text="failed"))
+        put(Result(image.name, "failed", image.full_name, comment=f"{image.name}: {error!r}"))
+
+
+def _durations_file(options: Options) -> Path:
+    return Path(options.state_dir) / "durations.json"
+
+
+def _remember(options: Options, past: dict[str, float], results: Mapping[str, Result]) -> None:
+    took = {name: round(one.seconds, 1) for name, one in results.items() if one.status == "built"}
+    path = _durations_file(options)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(past | took, indent=1, sort_keys=True))
+    temporary.rename(path)
+
+
+class _Percent:
+    """Adds to every event how much of the tree is done, weighed by past durations."""
+
+    def __init__(self, weights: Mapping[str, float], emit: Emit) -> None:
+        self.weights = weights
+        self.done = dict.fromkeys(weights, 0.0)
+        self.emit = emit
+
+    def __call__(self, event: Event) -> None:
+        if event.phase == "end":
+            self.done[event.image] = 1.0
+        elif event.phase == "step" and event.steps:
+            self.done[event.image] = max(0, event.step - 1) / event.steps
+        total = sum(self.weights.values()) or 1.0
+        percent = sum(self.weights[name] * part for name, part in self.done.items()) / total
+        self.emit(replace(event, percent=int(100 * percent)))
