@@ -1,0 +1,197 @@
+"""A spec in the words of Docker's API: the body of ``POST /containers/create``.
+
+The body is the same for API 1.41 to 1.45. Source: Docker Engine API, ContainerCreate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from saltern.containers.fields import CAPABILITIES
+from saltern.containers.spec import Spec
+
+LABEL_SERVICE = "saltern.service"
+LABEL_PREFIX = "saltern.prefix"
+LABEL_SPEC = "saltern.spec"
+LABEL_SPEC_JSON = "saltern.spec.json"
+LABEL_CONFIG = "saltern.config"
+LABEL_ONCE = "saltern.once"
+
+_SECOND = 10**9
+_EVERY_CAPABILITY = (1 << len(CAPABILITIES)) - 1
+
+
+def to_docker(
+    spec: Spec,
+    service: str = "",
+    *,
+    bounding: int = _EVERY_CAPABILITY,
+    prefix: str = "",
+    generation: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the body that creates a container.
+
+    :param spec: The wanted container.
+    :param service: Service that it belongs to.
+    :param bounding: Bit mask of the capabilities that the host can give, see `bounding_set`.
+    :param prefix: Put before the names of volumes and of other containers.
+    :param generation: ``digest`` and ``path`` of the config, mounted at the spec's `config_dir`.
+    """
+    binds = [_bind(volume, prefix) for volume in spec.volumes]
+    if generation and spec.config_dir:
+        binds.append(f"{generation['path']}:{spec.config_dir}:ro")
+    host = {
+        "Binds": binds,
+        "Tmpfs": dict(entry.partition(":")[::2] for entry in spec.tmpfs),
+        "NetworkMode": _namespace(spec.network_mode, prefix),
+        "PidMode": _namespace(spec.pid_mode, prefix),
+        "IpcMode": _namespace(spec.ipc_mode, prefix),
+        "CgroupnsMode": spec.cgroupns,
+        "CapAdd": list(spec.cap_add),
+        "CapDrop": list(spec.cap_drop),
+        "GroupAdd": list(spec.group_add),
+        "Sysctls": dict(spec.sysctls),
+        "Devices": [_device(device) for device in spec.devices],
+        "Ulimits": [
+            {"Name": name, "Soft": soft, "Hard": hard}
+            for name, (soft, hard) in spec.ulimits.items()
+        ],
+        "Memory": spec.memory,
+        "NanoCpus": None if spec.cpus is None else int(spec.cpus * _SECOND),
+        "RestartPolicy": _restart_policy(spec.restart_policy),
+        "ReadonlyRootfs": spec.read_only,
+        "Init": spec.init,
+        "LogConfig": _log_config(spec.log_options),
+        **_security(spec),
+    }
+    if spec.privileged:
+        host.update(privileged(host, bounding))
+    body = {
+        "Image": spec.image,
+        "Cmd": _list(spec.command),
+        "Entrypoint": _list(spec.entrypoint),
+        "User": spec.user,
+        "Env": [f"{name}={value}" for name, value in sorted(spec.environment.items())],
+        "Hostname": spec.hostname,
+        "WorkingDir": spec.working_dir,
+        "Healthcheck": _healthcheck(spec.healthcheck),
+        "StopSignal": spec.stop_signal,
+        "StopTimeout": spec.stop_timeout,
+        "Labels": {**spec.labels, **labels(spec, service, prefix, generation)},
+        "HostConfig": _without_none(host),
+    }
+    return _without_none(body)
+
+
+def labels(
+    spec: Spec, service: str, prefix: str, generation: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Return the labels that tell a later run what the container was made from."""
+    return {
+        LABEL_SERVICE: service,
+        LABEL_PREFIX: prefix,
+        LABEL_SPEC: spec.digest,
+        LABEL_SPEC_JSON: spec.to_json(),
+        LABEL_CONFIG: generation["digest"] if generation else "",
+    }
+
+
+def privileged(host: Mapping[str, Any], bounding: int) -> dict[str, Any]:
+    """Return the part of HostConfig that makes a container privileged on this host.
+
+    Docker refuses `Privileged` where the host lacks a capability (inside some virtual machines and
+    containers). There the parts that make up `Privileged` are asked for one by one.
+
+    :param host: HostConfig so far; its binds are kept.
+    :param bounding: Bit mask of the capabilities that the host can give.
+    """
+    missing = [name for bit, name in enumerate(CAPABILITIES) if not bounding >> bit & 1]
+    if not missing:
+        return {"Privileged": True}
+    targets = {bind.split(":")[1] for bind in host["Binds"]}
+    unconfined = ["apparmor=unconfined", "seccomp=unconfined"]
+    kept = [
+        option
+        for option in host["SecurityOpt"]
+        if option.partition("=")[0] not in ("apparmor", "seccomp")
+    ]
+    return {
+        "CapAdd": ["ALL"],
+        "CapDrop": sorted({*host["CapDrop"], *missing}),
+        "SecurityOpt": sorted([*kept, *unconfined]),
+        "MaskedPaths": [],
+        "ReadonlyPaths": [],
+        "DeviceCgroupRules": ["a *:* rwm"],
+        "Binds": host["Binds"] + [f"{one}:{one}" for one in ("/dev", "/sys") if one not in targets],
+    }
+
+
+def bounding_set(status: str) -> int:
+    """Return the capability bounding set of a process.
+
+    :param status: Text of ``/proc/<pid>/status``. Source: proc(5), CapBnd.
+    """
+    for line in status.splitlines():
+        if line.startswith("CapBnd:"):
+            return int(line.split()[1], 16)
+    return _EVERY_CAPABILITY
+
+
+def named_volumes(spec: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the names of the volumes of a spec in its normalised form."""
+    sources = {volume.split(":")[0] for volume in spec.get("volumes", [])}
+    return sorted(prefix + source for source in sources if not source.startswith("/"))
+
+
+def _bind(volume: str, prefix: str) -> str:
+    return volume if volume.startswith("/") else prefix + volume
+
+
+def _namespace(mode: str | None, prefix: str) -> str | None:
+    kind, _, name = (mode or "").partition(":")
+    return f"container:{prefix}{name}" if kind == "container" else mode
+
+
+def _device(device: str) -> dict[str, str]:
+    host, inside, permissions = device.split(":")
+    return {"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": permissions}
+
+
+def _restart_policy(policy: str) -> dict[str, Any]:
+    name, _, times = policy.partition(":")
+    return {"Name": name, "MaximumRetryCount": int(times or 0)}
+
+
+def _log_config(options: Mapping[str, str]) -> dict[str, Any]:
+    config = {key: value for key, value in options.items() if key != "driver"}
+    return {"Type": options["driver"], "Config": config}
+
+
+def _security(spec: Spec) -> dict[str, Any]:
+    options = [option for option in spec.security_opt if not option.startswith("systempaths")]
+    security: dict[str, Any] = {"SecurityOpt": options}
+    if len(options) != len(spec.security_opt):
+        # `systempaths=unconfined` is a word of the command line; the API knows these two.
+        security.update(MaskedPaths=[], ReadonlyPaths=[])
+    return security
+
+
+def _healthcheck(check: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if check is None:
+        return None
+    return {
+        "Test": list(check["test"]),
+        "Interval": check["interval"] * _SECOND,
+        "Timeout": check["timeout"] * _SECOND,
+        "StartPeriod": check["start_period"] * _SECOND,
+        "Retries": check["retries"],
+    }
+
+
+def _list(words: tuple[str, ...] | None) -> list[str] | None:
+    return None if words is None else list(words)
+
+
+def _without_none(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if value is not None}

@@ -1,0 +1,116 @@
+"""The health gate: has a container come up, and if not, why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saltern.containers.engine import ConflictError, Engine, NotFoundError
+from saltern.containers.stream import TimedOutError
+
+# Docker 20.10 has no start_interval: its first health check comes after a whole interval. So the
+# gate runs the check itself.
+_EVERY = 0.5
+# Seconds that a container without a health check must stay up.
+_STAY_UP = 2.0
+_LOG_LINES = 30
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a container came up.
+
+    :ivar reason: Why it did not; empty if it did.
+    :ivar logs: The last lines that it wrote, if it did not come up.
+    """
+
+    reason: str = ""
+    logs: str = ""
+
+    @property
+    def healthy(self) -> bool:
+        """Return whether the container came up."""
+        return not self.reason
+
+
+def health_command(inspected: Mapping[str, Any]) -> tuple[list[str], float] | None:
+    """Return a container's health check as a command and its timeout in seconds.
+
+    :param inspected: ``GET /containers/{id}/json``; covers a check that the image brings.
+    """
+    check = inspected["Config"].get("Healthcheck") or {}
+    kind, *test = check.get("Test") or ["NONE"]
+    seconds = (check.get("Timeout") or 30 * 10**9) / 10**9
+    if kind == "CMD":
+        return test, seconds
+    if kind == "CMD-SHELL":
+        return ["/bin/sh", "-c", *test], seconds
+    return None
+
+
+def stopped_reason(inspected: Mapping[str, Any], restarts: int, died: list[dict[str, str]]) -> str:
+    """Return why a container is not up, or nothing if it runs without having been restarted.
+
+    :param restarts: How often Docker had restarted it when the watch began.
+    :param died: Its `die` and `oom` events since then, see `Engine.deaths`.
+    """
+    state = inspected["State"]
+    if state["Running"] and not state["Restarting"] and inspected["RestartCount"] <= restarts:
+        return ""
+    if state.get("OOMKilled") or any(one["event"] == "oom" for one in died):
+        return "was killed: it used more memory than its limit or the host has (OOM)"
+    codes = [one["exitCode"] for one in died if one["event"] == "die"]
+    code = codes[0] if codes else state["ExitCode"]
+    error = f": {state['Error']}" if state.get("Error") else ""
+    return f"exited with code {code}{error}"
+
+
+def gate(engine: Engine, container: str, deadline: float, since: float | None = None) -> Verdict:
+    """Wait until a started container is healthy; give up at once when it exits or restarts.
+
+    :param container: Its id.
+    :param deadline: Seconds from now.
+    :param since: `time.time()` when it was started; default: it has been running before.
+    """
+    begin = time.monotonic()
+    restarts = None if since is None else 0
+    last = "no answer"
+    while True:
+        inspected = engine.inspect(container)
+        if restarts is None:
+            restarts = inspected["RestartCount"]
+        if stopped_reason(inspected, restarts, []):
+            died = engine.deaths(container, time.time() - 60 if since is None else since)
+            return _failed(engine, container, stopped_reason(inspected, restarts, died))
+        passed = time.monotonic() - begin
+        check = health_command(inspected)
+        if check is None:
+            if passed >= min(_STAY_UP, deadline):
+                return Verdict()
+        else:
+            ok, last = _check(engine, container, *check)
+            if ok and not stopped_reason(engine.inspect(container), restarts, []):
+                return Verdict()
+        if passed >= deadline:
+            return _failed(
+                engine, container, f"is not healthy after {deadline:g} s; its check said: {last}"
+            )
+        time.sleep(_EVERY)
+
+
+def _check(engine: Engine, container: str, command: list[str], timeout: float) -> tuple[bool, str]:
+    """Run the health command once; return whether it succeeded and what it said."""
+    try:
+        result = engine.execute(container, command, timeout=timeout)
+    except TimedOutError:
+        return False, f"nothing within {timeout:g} s"
+    except (ConflictError, NotFoundError) as error:
+        return False, str(error)  # it stops just now: the next look tells
+    said = (result.stdout + result.stderr).strip() or f"exit code {result.retcode}"
+    return result.retcode == 0, said[-500:]
+
+
+def _failed(engine: Engine, container: str, reason: str) -> Verdict:
+    return Verdict(reason, engine.logs(container, _LOG_LINES).strip())

@@ -1,0 +1,309 @@
+"""The containers of this host: decide what one of them needs, and do it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from saltern.containers import actual, dockerapi
+from saltern.containers.actual import Container, Snapshot
+from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
+from saltern.containers.fields import nearest
+from saltern.containers.health import gate
+from saltern.containers.replace import Replacement, Step, recover
+from saltern.containers.spec import Change, Spec
+from saltern.containers.stream import TimedOutError
+from saltern.errors import SalternError
+
+Generation = Mapping[str, str]
+# Seconds that a listing is believed: within a state run others may act too (restart policies).
+_FRESH = 10.0
+
+
+class Action(Enum):
+    """What a container needs, beside the repair of an interrupted replacement."""
+
+    NOTHING = "runs as wanted"
+    CHECK = "runs as wanted, but is not healthy: wait for it"
+    START = "would be started"
+    CREATE = "would be created"
+    REPLACE = "would be replaced"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one container needs, and why.
+
+    :ivar repair: Steps that end an interrupted replacement; they come first.
+    :ivar matches: The container in the place was made from the wanted spec.
+    """
+
+    action: Action
+    changes: list[Change] = field(default_factory=list)
+    repair: tuple[Step, ...] = ()
+    matches: bool = False
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return the changes as states show them: field to old and new."""
+        return {one.field: {"old": one.old, "new": one.new} for one in self.changes}
+
+
+def decide(
+    snapshot: Snapshot, spec: Spec, service: str, generation: Generation | None = None
+) -> Plan:
+    """Return what makes a container run as wanted. Nothing is touched or asked.
+
+    :param generation: ``digest`` and ``path`` of the wanted config.
+    """
+    image_id, config = snapshot.image_id(spec.image), generation["digest"] if generation else ""
+
+    def differences(container: Container) -> list[Change]:
+        return actual.compare(container, spec, service, image_id, config)
+
+    current = snapshot.get(spec.name)
+    previous = snapshot.get(spec.name, actual.PREVIOUS)
+    changes = differences(current) if current else []
+    matches = bool(current) and not changes
+    running = bool(current) and current.state in ("running", "restarting", "paused")
+    repair = recover(
+        current=bool(current),
+        running=running,
+        matches=matches,
+        next_=bool(snapshot.get(spec.name, actual.NEXT)),
+        previous=bool(previous),
+    )
+    noted = [Change("replacement", "interrupted", step.value) for step in repair[:1]]
+    if Step.RESTORE in repair and previous:
+        current, running, changes = previous, False, differences(previous)
+    if not current:
+        new = f"{spec.image} (not here yet)" if image_id is None else spec.image
+        return Plan(Action.CREATE, [Change("container", None, new), *noted], repair, matches)
+    if changes:
+        return Plan(Action.REPLACE, changes + noted, repair, matches)
+    if current.state not in ("running", "restarting") or not running:
+        state = Change("state", current.state, "running")
+        return Plan(Action.START, [state, *noted], repair, matches)
+    if repair:
+        return Plan(Action.CHECK, noted, repair, matches)
+    wait = current.state == "restarting" or current.health in ("unhealthy", "starting")
+    return Plan(Action.CHECK if wait else Action.NOTHING)
+
+
+class Host:
+    """The containers of this host that have one prefix.
+
+    :param prefix: Put before the names of containers and volumes.
+    :param progress: Told each step of a replacement, see `Replacement`.
+    """
+
+    def __init__(
+        self, engine: Engine, prefix: str = "", progress: Callable[[str], None] = lambda step: None
+    ) -> None:
+        self.engine = engine
+        self.prefix = prefix
+        self._progress = progress
+        self._snapshot: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Return what is there: two calls of Docker's API, repeated only after changes of ours."""
+        taken = self._snapshot
+        if taken is None or time.monotonic() - taken.taken > _FRESH:
+            listing, images = self.engine.containers(), self.engine.images()
+            taken = self._snapshot = actual.snapshot(listing, images, self.prefix)
+        return taken
+
+    def changed(self) -> None:
+        """Forget the listing: something was changed."""
+        self._snapshot = None
+
+    def full_name(self, name: str) -> str:
+        """Return the name by which Docker knows a container."""
+        return self.prefix + name
+
+    def get(self, name: str) -> Container:
+        """Return a container of ours.
+
+        :raises SalternError: There is none of that name.
+        """
+        found = self.snapshot().get(name)
+        if not found:
+            near = nearest(name, self.snapshot().current())
+            raise SalternError(f"there is no container {name} on this host{near}")
+        return found
+
+    def running(self, spec: Spec, service: str, generation: Generation | None = None) -> Plan:
+        """Make a container run as wanted; return what was done.
+
+        :raises SalternError: It did not come up, or something is missing on the host.
+        """
+        plan = decide(self.snapshot(), spec, service, generation)
+        if plan.action is Action.NOTHING:
+            return plan
+        replacement = self._replacement(spec)
+        try:
+            if plan.repair:
+                replacement.repair(plan.repair, plan.matches)
+                self.changed()
+            todo = decide(self.snapshot(), spec, service, generation)
+            if todo.action in (Action.CREATE, Action.REPLACE):
+                self._create(replacement, spec, service, generation, todo)
+            elif todo.action in (Action.START, Action.CHECK):
+                verdict = replacement.start()
+                if not verdict.healthy:
+                    logs = verdict.logs or "(it wrote nothing)"
+                    raise SalternError(f"{spec.name} {verdict.reason}.\nIts last lines:\n{logs}")
+        finally:
+            self.changed()
+        return plan
+
+    def absent(self, name: str, volumes: bool = False) -> list[str]:
+        """Stop and remove a container and what a replacement has left of it; return their names.
+
+        :param volumes: Its named volumes go, too, unless another container uses them.
+        """
+        found = [one for one in self.snapshot().containers.values() if one.name == name]
+        removed, named = [], set()
+        try:
+            for one in found:
+                if one.state in ("running", "restarting", "paused"):
+                    self.engine.stop(one.id)
+                self.engine.remove(one.id)
+                removed.append(one.full_name)
+                named.update(dockerapi.named_volumes(one.spec, self.prefix))
+            for volume in sorted(named if volumes else ()):
+                try:
+                    self.engine.remove_volume(volume)
+                except (ConflictError, NotFoundError):
+                    continue  # another container uses it, or nothing was ever written
+                removed.append(volume)
+        finally:
+            self.changed()
+        return removed
+
+    def stopped(self, name: str) -> bool:
+        """Stop a container, which stays; return whether it ran."""
+        one = self.snapshot().get(name)
+        if not one or one.state not in ("running", "restarting", "paused"):
+            return False
+        try:
+            self.engine.stop(one.id)
+        finally:
+            self.changed()
+        return True
+
+    def started(self, name: str, deadline: float, restart: bool = False) -> None:
+        """Start a container as it is, or stop and start it, and wait for its health.
+
+        :raises SalternError: It did not come up.
+        """
+        one = self.get(name)
+        try:
+            if restart:
+                self.engine.stop(one.id)
+            since = None if one.state == "running" and not restart else time.time()
+            self.engine.start(one.id)
+            verdict = gate(self.engine, one.id, deadline, since)
+        finally:
+            self.changed()
+        if not verdict.healthy:
+            raise SalternError(f"{name} {verdict.reason}.\nIts last lines:\n{verdict.logs}")
+
+    def run(
+        self,
+        spec: Spec,
+        service: str,
+        generation: Generation | None = None,
+        stdin: bytes | None = None,
+        timeout: float = 600,
+    ) -> Result:
+        """Run a container to its end and remove it; return its exit code and output.
+
+        A container of that name that an interrupted run has left is waited for and removed first,
+        so that two never do the same work at once (a schema migration).
+
+        :param stdin: Given to its process; it appears neither in argv nor in the environment.
+        :param timeout: Seconds; after that it is stopped and the exit code is None.
+        """
+        spec = replace(spec, restart_policy="no", healthcheck={"test": ("NONE",), **_NO_CHECK})
+        name = self.full_name(spec.name)
+        begin = time.monotonic()
+        self._wait_for_earlier(name, timeout)
+        self._need(spec, service, generation)
+        body = self._body(spec, service, generation)
+        body["Labels"][dockerapi.LABEL_ONCE] = "true"
+        body.update(OpenStdin=stdin is not None, StdinOnce=stdin is not None)
+        # The output is read here; a second copy on the disk could keep a secret.
+        body["HostConfig"]["LogConfig"] = {"Type": "none", "Config": {}}
+        try:
+            container = self.engine.create(name, body)
+            try:
+                left = timeout - (time.monotonic() - begin)
+                return self.engine.run_to_end(container, stdin, max(left, 1))
+            finally:
+                self.engine.remove(container)
+        finally:
+            self.changed()
+
+    def _wait_for_earlier(self, name: str, timeout: float) -> None:
+        try:
+            earlier = self.engine.inspect(name)
+        except NotFoundError:
+            return
+        if dockerapi.LABEL_ONCE not in (earlier["Config"]["Labels"] or {}):
+            raise SalternError(f"{name} is the name of a container that is no one-shot one")
+        try:
+            if earlier["State"]["Running"]:
+                self.engine.wait(earlier["Id"], timeout)
+        except TimedOutError:
+            raise SalternError(
+                f"{name} still runs from an earlier, interrupted run: wait for its end or stop it "
+                f"(docker stop {name})"
+            ) from None
+        self.engine.remove(earlier["Id"])
+
+    def _replacement(self, spec: Spec) -> Replacement:
+        name = self.full_name(spec.name)
+        return Replacement(self.engine, name, spec.deadline, self._progress)
+
+    def _create(
+        self,
+        replacement: Replacement,
+        spec: Spec,
+        service: str,
+        generation: Generation | None,
+        todo: Plan,
+    ) -> None:
+        if todo.action is Action.CREATE:
+            replacement.check_place()
+        self._need(spec, service, generation)
+        replacement.create(self._body(spec, service, generation))
+
+    def _need(self, spec: Spec, service: str, generation: Generation | None) -> None:
+        """See to what a container needs before it can be created: image, config, volumes."""
+        if self.snapshot().image_id(spec.image) is None:
+            if not actual.has_registry(spec.image):
+                raise SalternError(
+                    f"image {spec.image} is not on this host: build it with "
+                    "`salt-call image.build`, or name a registry in saltern:images:registry"
+                )
+            self.engine.pull(spec.image)
+        if generation and not Path(generation["path"]).is_dir():
+            raise SalternError(
+                f"{spec.name}: the config generation {generation['path']} does not exist: "
+                f"write it with `salt-call generation.write {service}`"
+            )
+        for volume in dockerapi.named_volumes(spec.normalised(), self.prefix):
+            self.engine.create_volume(volume, service, self.prefix)
+
+    def _body(self, spec: Spec, service: str, generation: Generation | None) -> dict[str, Any]:
+        bounding = {"bounding": self.engine.bounding_set()} if spec.privileged else {}
+        return dockerapi.to_docker(
+            spec, service, prefix=self.prefix, generation=generation, **bounding
+        )
+
+
+_NO_CHECK = {"interval": 0, "timeout": 0, "retries": 0, "start_period": 0}

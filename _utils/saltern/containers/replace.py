@@ -1,0 +1,209 @@
+"""Replacing a container so that it works afterwards: the new one is healthy or the old one is back.
+
+Beside ``NAME``, which serves, a replacement knows ``NAME.next`` (created, never started),
+``NAME.previous`` (the old one, stopped) and ``NAME.failed`` (a new one that did not come up, kept
+for inspection until the next run)::
+
+    create next -> stop NAME -> NAME becomes previous -> next becomes NAME -> start
+        healthy:  remove previous
+        else:     NAME becomes failed -> previous becomes NAME -> start it
+
+Each arrow is one call of Docker's API, so a process killed anywhere leaves one of few combinations
+of names. `recover` says what the next run does with each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from saltern.containers.engine import ConflictError, Engine, NotFoundError
+from saltern.containers.health import Verdict, gate
+from saltern.errors import SalternError
+
+
+class Step(Enum):
+    """One step that repairs an interrupted replacement; the value tells people."""
+
+    REMOVE_NEXT = "remove the new container that was never started"
+    RESTORE = "bring the old container back under its name"
+    SET_ASIDE = "set the new container aside, which was not started or has stopped"
+    PROVE = "see whether the new container comes up, else bring the old one back"
+
+
+def recover(
+    current: bool, running: bool, matches: bool, next_: bool, previous: bool
+) -> tuple[Step, ...]:
+    """Return what repairs a replacement that was killed; nothing if there was none.
+
+    :param current: A container with the very name exists.
+    :param running: It runs.
+    :param matches: It is as wanted now.
+    :param next_: ``NAME.next`` exists.
+    :param previous: ``NAME.previous`` exists.
+    """
+    steps = [Step.REMOVE_NEXT] if next_ else []
+    if previous and not current:
+        steps.append(Step.RESTORE)
+    elif previous and (running or matches):
+        # It may have served for long, if only the removal of the old one failed: it is judged.
+        steps.append(Step.PROVE)
+    elif previous:
+        steps += [Step.SET_ASIDE, Step.RESTORE]
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a container could not be brought up, and what runs now."""
+
+    verdict: Verdict
+    outcome: str
+
+    def message(self, name: str) -> str:
+        """Return all of it for people."""
+        logs = self.verdict.logs or "(it wrote nothing)"
+        return f"{name} {self.verdict.reason}.\n{self.outcome}\nIts last lines:\n{logs}"
+
+
+class Replacement:
+    """The steps of replacing one container.
+
+    :param engine: Docker.
+    :param name: The container's full name.
+    :param deadline: Seconds that it may take to become healthy.
+    :param progress: Told the name of each step when it is done.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        deadline: float,
+        progress: Callable[[str], None] = lambda step: None,
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._deadline = deadline
+        self._done = progress
+
+    @property
+    def next(self) -> str:
+        """Return the name of the new container until it takes the place."""
+        return f"{self._name}.next"
+
+    @property
+    def previous(self) -> str:
+        """Return the name of the old container while the new one proves itself."""
+        return f"{self._name}.previous"
+
+    @property
+    def failed(self) -> str:
+        """Return the name of a new container that did not come up."""
+        return f"{self._name}.failed"
+
+    def repair(self, steps: tuple[Step, ...], matches: bool) -> None:
+        """Take the steps that `recover` has named.
+
+        :raises SalternError: The container is as wanted and did not come up.
+        """
+        for step in steps:
+            if step is Step.REMOVE_NEXT:
+                self._engine.remove(self.next)
+            elif step is Step.SET_ASIDE:
+                self._set_aside()
+            elif step is Step.RESTORE:
+                self._engine.rename(self.previous, self._name)
+            elif step is Step.PROVE:
+                failure = self.prove()
+                if failure and matches:
+                    raise SalternError(failure.message(self._name))
+
+    def create(self, body: Mapping[str, Any]) -> None:
+        """Put a new container into the place, started and healthy; the old one goes.
+
+        :param body: Of ``POST /containers/create``.
+        :raises SalternError: It could not be created or did not come up; the old one runs.
+        """
+        try:
+            self._engine.create(self.next, body)
+        except SalternError:
+            self._start_old()
+            raise
+        self._done("created")
+        old = self._engine.exists(self._name)
+        if old:
+            self._engine.stop(self._name)
+            self._done("stopped")
+            self._engine.rename(self._name, self.previous)
+            self._done("set aside")
+        self._engine.rename(self.next, self._name)
+        self._done("named")
+        failure = self.prove()
+        if failure:
+            raise SalternError(failure.message(self._name))
+
+    def prove(self) -> Failure | None:
+        """Start the container in the place and wait for its health; fall back if there is one."""
+        verdict = self.start()
+        if verdict.healthy:
+            self._done("healthy")
+            self._engine.remove(self.previous)
+            self._engine.remove(self.failed)
+            return None
+        old = self._engine.exists(self.previous)
+        self._set_aside()
+        self._done("failed")
+        kept = f"It is kept for inspection as {self.failed}, stopped, until the next run."
+        if not old:
+            return Failure(verdict, f"There is no older container to go back to. {kept}")
+        self._engine.rename(self.previous, self._name)
+        self._done("restored")
+        back = self.start()
+        if back.healthy:
+            return Failure(verdict, f"The old container is back and runs. {kept}")
+        return Failure(
+            verdict, f"The old container is back, but it {back.reason}, too. {kept}\n{back.logs}\n"
+        )
+
+    def start(self) -> Verdict:
+        """Start the container in the place, if it does not run, and wait for its health."""
+        inspected = self._engine.inspect(self._name)
+        since = None
+        if inspected["State"].get("Paused"):
+            self._engine.unpause(self._name)
+        elif not inspected["State"]["Running"]:
+            since = time.time()
+            try:
+                self._engine.start(self._name)
+            except SalternError as error:
+                # For instance: the command does not exist, or the host's port or device is taken.
+                return Verdict(f"could not be started: {error}")
+        self._done("started")
+        return gate(self._engine, inspected["Id"], self._deadline, since)
+
+    def check_place(self) -> None:
+        """Refuse to go on if a container that is not Saltern's has the name.
+
+        :raises SalternError: It does.
+        """
+        if self._engine.exists(self._name):
+            raise SalternError(
+                f"a container named {self._name} exists and was not made by Saltern: "
+                f"rename or remove it (docker rename {self._name} ...)"
+            )
+
+    def _set_aside(self) -> None:
+        """Stop the container in the place and name it failed; an older failed one goes."""
+        self._engine.remove(self.failed)
+        self._engine.stop(self._name)
+        self._engine.rename(self._name, self.failed)
+
+    def _start_old(self) -> None:
+        """Start the old container if an interrupted replacement has left it stopped."""
+        with contextlib.suppress(NotFoundError, ConflictError):
+            self._engine.start(self._name)
