@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
+
 from saltern import host
 from saltern.errors import SalternError
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
+
 from saltern import expand, host
 from saltern.errors import SalternError
 

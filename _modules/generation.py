@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from salt.exceptions import CommandExecutionError
+
 from saltern import generation, host, secrets
 from saltern.errors import SalternError
 
@@ -151,6 +151,6 @@ def _parent(service: str) -> Path:
 
 
 def _used(service: str) -> list[str]:
-    """Return the generations that containers of the service have mounted."""
-    containers: list[dict[str, Any]] = __salt__["container.list"](service=service)
-    return [one["generation"] for one in containers if one.get("generation")]
+    """Return the generations that containers of the service have, those that serve first."""
+    found = [one for one in __salt__["container.snapshot"]() if one["service"] == service]
+    return [one["config"] for one in sorted(found, key=lambda one: one["part"]) if one["config"]]

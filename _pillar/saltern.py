@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from saltern import cloud as clouds
 from saltern import formulas as catalogs
 from saltern import secrets as store

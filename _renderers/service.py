@@ -17,4 +17,4 @@ def render(
     """
     text = body.read() if hasattr(body, "read") else body
     more = yaml.safe_load(text.removeprefix("#!service")) if isinstance(text, str) else text
-    return __salt__["formula.states"](sls.partition(".")[0], more)  # noqa: F821
+    return __salt__["formula.states"](sls.partition(".")[0], more)

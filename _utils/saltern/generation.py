@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltern import merge, secrets, templates
+from saltern import files, merge, secrets, templates
 from saltern.errors import SalternError
 
 _HEADER = "# Written by Saltern from {source}; changes here are lost.\n"
@@ -53,7 +53,7 @@ def render(
     :param source: Finds a template by its name below ``files/``.
     :raises SalternError: A template fails or an override does not fit its file.
     """
-    files = {}
+    rendered = {}
     for name, declared in formula.get("config", {}).items():
         override = formula.get("overrides", {}).get(name)
         if declared.get("optional") and override is None:
@@ -66,8 +66,8 @@ def render(
         text = merge.apply(text, form, override, f"{service}:config:{name}")
         if form in _COMMENTED:
             text = _HEADER.format(source=f"formulas/{service}/files/{template}") + text
-        files[name] = File(text, int(declared.get("mode", "0640"), 8))
-    return Generation(service, files, formula["uid"])
+        rendered[name] = File(text, int(declared.get("mode", "0640"), 8))
+    return Generation(service, rendered, formula["uid"])
 
 
 def diff(old: Mapping[str, str], new: Generation, hidden: Any) -> dict[str, str]:
@@ -97,8 +97,8 @@ def diff(old: Mapping[str, str], new: Generation, hidden: Any) -> dict[str, str]
 def read(path: str | Path) -> dict[str, str]:
     """Return the files of a generation on disk, name to text; empty if there is none."""
     root = Path(path)
-    files = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else []
-    return {str(one.relative_to(root)): one.read_text(errors="replace") for one in files}
+    found = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else []
+    return {str(one.relative_to(root)): one.read_text(errors="replace") for one in found}
 
 
 def intact(path: str | Path, wanted: Generation) -> bool:
@@ -134,7 +134,7 @@ def write(parent: str | Path, wanted: Generation) -> Path:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(mode=0o750)
     _fill(temporary, wanted)
-    os.rename(temporary, target)
+    temporary.rename(target)
     return target
 
 
@@ -156,20 +156,12 @@ def prune(parent: str | Path, used: set[str], keep: int = 3) -> list[str]:
 
 def _fill(folder: Path, wanted: Generation) -> None:
     os.chown(folder, wanted.uid, wanted.uid)
-    os.chmod(folder, 0o750)
+    folder.chmod(0o750)
     for name, file in wanted.files.items():
         path = folder / name
-        if ".." in Path(name).parts or path.is_absolute() and folder not in path.parents:
+        if ".." in Path(name).parts or (path.is_absolute() and folder not in path.parents):
             raise SalternError(f"{wanted.service}: config file {name!r} leaves its folder")
         for parent in reversed(Path(name).parents[:-1]):
             (folder / parent).mkdir(mode=0o750, exist_ok=True)
             os.chown(folder / parent, wanted.uid, wanted.uid)
-        temporary = path.with_name(f".{path.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as handle:
-            handle.write(file.text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chown(temporary, wanted.uid, wanted.uid)
-        os.chmod(temporary, file.mode)
-        os.replace(temporary, path)
+        files.write(path, file.text, file.mode, wanted.uid)

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from saltern import files
+
 
 def compare(folder: str | Path, ring: Mapping[int, str], uid: int) -> dict[str, str]:
     """Return what differs, file name to ``new``, ``changed`` or ``removed``; never a key."""
     folder = Path(folder)
     present = {path.name for path in folder.glob("*")} if folder.is_dir() else set()
     wanted = {str(number): key for number, key in ring.items()}
-    changes = {name: "removed" for name in present - wanted.keys()}
+    changes = dict.fromkeys(present - wanted.keys(), "removed")
     for name, key in wanted.items():
         path = folder / name
         if name not in present:
@@ -32,14 +34,7 @@ def write(folder: str | Path, ring: Mapping[int, str], uid: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(folder, uid, uid)
     for number in sorted(ring, reverse=True):
-        temporary = folder / f".{number}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(ring[number])
-            file.flush()
-            os.fsync(file.fileno())
-        os.chown(temporary, uid, uid)
-        os.replace(temporary, folder / str(number))
+        files.write(folder / str(number), ring[number], 0o600, uid)
     for path in folder.glob("*"):
         if path.name not in {str(number) for number in ring}:
             path.unlink()

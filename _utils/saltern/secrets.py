@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from saltern import files
 from saltern.errors import SalternError
 from saltern.formulas import Catalog
 
@@ -47,14 +48,8 @@ def write(path: str | Path, stored: Secrets) -> None:
     """Write secrets so that a crash leaves the old file or the new one, readable by its owner."""
     path = Path(path)
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("# Made by salt-run saltern.genpwd. Keep it: nothing else holds these values.\n")
-        yaml.safe_dump(stored, file, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    note = "# Made by salt-run saltern.genpwd. Keep it: nothing else holds these values.\n"
+    files.write(path, note + yaml.safe_dump(stored, sort_keys=True))
 
 
 def declared(catalog: Catalog) -> Iterator[tuple[str, str, dict[str, Any]]]:

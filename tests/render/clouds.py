@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from saltern import cloud, formulas, secrets
 
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,7 @@ import json
 import pytest
 import yaml
 from clouds import ROOT, TOPOLOGIES, load, placements, source, view
+
 from saltern import expand, generation, merge, secrets, templates
 from saltern.containers.spec import Spec
 

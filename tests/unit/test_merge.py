@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from saltern import merge
 from saltern.errors import SalternError
 

@@ -1,0 +1,23 @@
+"""Files written so that a crash leaves the old one or the new one, and nobody reads a secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write(path: Path, text: str, mode: int = 0o600, uid: int | None = None) -> None:
+    """Write a file at once; it has its mode and owner from the first moment it can be seen.
+
+    :param uid: Owner, user and group; None leaves the process's own.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        if uid is not None:
+            os.fchown(descriptor, uid, uid)
+        os.fchmod(descriptor, mode)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
