@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -19,7 +20,9 @@ HOST = (
 # ... and what needs the virtualenv's Salt.
 def salt_steps():
     """The second half of the table; imported late because it imports Salt's own library."""
-    from steps import code, daemons, keys, saltconfig
+    # Salt's library talks of its retries on stderr; what fails for good is said by the steps.
+    logging.disable(logging.ERROR)
+    from steps import answer, code, daemons, keys, saltconfig
 
     return (
         ("Salt configuration", saltconfig.write_config),
@@ -27,7 +30,7 @@ def salt_steps():
         ("Minion's key", keys.accept),
         ("Extension modules", code.sync),
         ("Salt minion", daemons.minion),
-        ("Answer", daemons.answer),
+        ("Answer", answer.answer),
     )
 
 

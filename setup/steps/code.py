@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from pathlib import Path
 
+import salt.client
 import salt.config
 import salt.fileserver
 
-from steps import Outcome, SetupError
+from steps import Outcome, SetupError, answer, processes
 from steps.settings import Settings
 
 FOLDERS = (
     "_modules", "_states", "_utils", "_runners", "_pillar", "_renderers", "_grains", "_engines",
-    "_output",
+    "_output", "_beacons",
 )  # fmt: skip
 
 
-def digest(config: Settings) -> str:
-    """A hash of all code that Salt loads from the checkout."""
+PATIENCE = 120  # seconds for copying the modules
+# What a minion's parent process loads, besides the jobs that it forks.
+PARENT = ("_grains", "_engines", "_beacons")
+
+
+def digest(config: Settings, folders: tuple[str, ...] = FOLDERS) -> str:
+    """A hash of the code that Salt loads from these folders of the checkout."""
     total = hashlib.sha256()
-    for folder in FOLDERS:
+    for folder in folders:
         for path in sorted((config.checkout / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 total.update(f"{path.relative_to(config.checkout)}\0".encode())
@@ -28,8 +35,14 @@ def digest(config: Settings) -> str:
     return total.hexdigest()
 
 
+def loaded_by_parent(config: Settings) -> str:
+    """A hash of the code that a minion keeps in memory until it is restarted."""
+    some = any((config.checkout / folder).exists() for folder in PARENT)
+    return digest(config, (*PARENT, "_utils")) if some else ""
+
+
 def sync(config: Settings) -> Outcome:
-    """Copy the modules into the minion's cache if they changed, before the minion starts."""
+    """Copy the modules into the minion's cache if they changed."""
     note = config.stamps / "code.stamp"
     wanted = digest(config)
     if note.exists() and note.read_text() == wanted and _cache(config).is_dir():
@@ -37,20 +50,39 @@ def sync(config: Settings) -> Outcome:
     # New files stay invisible for up to 20 s while the master's old file list is cached.
     opts = salt.config.master_config(str(config.config_dir / "master"))
     salt.fileserver.Fileserver(opts).clear_file_list_cache({})
-    command = [
-        str(config.virtualenv / "bin" / "salt-call"),
-        f"--config-dir={config.config_dir}",
-        "--out=quiet",
-        "--retcode-passthrough",
-        "saltutil.sync_all",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode or not _cache(config).is_dir():
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise SetupError(f"{' '.join(command)} failed:\n{last}")
+    if processes.salt(config.config_dir, "minion"):
+        _through_master(config)
+    else:
+        _by_itself(config)
     note.write_text(wanted)
     return Outcome(f"synchronised, {wanted[:12]}", changed=True)
 
 
-def _cache(config: Settings):
+def _through_master(config: Settings) -> None:
+    # so that the running minion also learns the names of new modules
+    answer.answer(config)
+    client = salt.client.LocalClient(str(config.config_dir / "master"))
+    said = client.cmd(config.id, "saltutil.sync_all", timeout=PATIENCE, full_return=True)
+    if said.get(config.id, {}).get("retcode") != 0:
+        raise SetupError(f"salt {config.id} saltutil.sync_all failed: {said or 'no answer'}")
+
+
+def _by_itself(config: Settings) -> None:
+    # before the minion starts, so that it starts with them
+    command = [
+        str(config.virtualenv / "bin" / "salt-call"),
+        f"--config-dir={config.config_dir}",
+        "--out=json",
+        "--retcode-passthrough",
+        "saltutil.sync_all",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd="/"
+    )
+    if done.returncode or not _cache(config).is_dir():
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise SetupError(f"{' '.join(command)} failed:\n{last}")
+
+
+def _cache(config: Settings) -> Path:
     return config.var / "cache/minion/extmods"

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import psutil
-import salt.client
 
 from steps import Outcome, SetupError, code, processes
 from steps.settings import Settings, write
@@ -43,25 +42,13 @@ def master(config: Settings) -> Outcome:
 
 
 def minion(config: Settings) -> Outcome:
-    """The minion, likewise; its running process keeps the library it once imported."""
+    """The minion, likewise.
+
+    A minion forks for every job and so takes new modules as soon as they are synchronised: only code
+    that its parent process loads wants a restart (it takes 10 s). A master's workers keep what they
+    imported (the library under ext_pillar), so any code wants one there.
+    """
     return _running(config, "minion", lambda config: None)
-
-
-def answer(config: Settings) -> Outcome:
-    """Wait until the minion answers the master."""
-    client = salt.client.LocalClient(str(config.config_dir / "master"))
-    said: dict = {}
-
-    def answered() -> bool:
-        said.update(client.cmd(config.id, "test.ping", timeout=1, gather_job_timeout=1) or {})
-        return said.get(config.id) is True
-
-    if not processes.wait(answered, PATIENCE):
-        log = config.log / "minion.log"
-        raise SetupError(
-            f"minion '{config.id}' does not answer; the end of {log}:\n{processes.last_lines(log)}"
-        )
-    return Outcome(f"{config.id} answers test.ping")
 
 
 def _running(config: Settings, role: str, check) -> Outcome:
@@ -71,9 +58,7 @@ def _running(config: Settings, role: str, check) -> Outcome:
     if alive and note.exists() and note.read_text() == wanted:
         return Outcome(f"running, process {alive[0]}")
     if alive and not processes.systemd():
-        # A minion asked to end takes 8 s for it; it holds nothing that needs them.
-        patience = 2 if role == "minion" else 20
-        processes.stop(lambda: processes.salt(config.config_dir, role), patience)
+        processes.stop(lambda: processes.salt(config.config_dir, role))
     if not processes.salt(config.config_dir, role):
         check(config)
     program = config.virtualenv / "bin" / f"salt-{role}"
@@ -84,6 +69,8 @@ def _running(config: Settings, role: str, check) -> Outcome:
     else:
         # quiet: what it logs goes to its log file, once; what Python says on a crash goes there too
         command = [str(program), f"--config-dir={config.config_dir}", "--log-level=quiet"]
+        # of one that was killed: Salt would take any process of that number for it, and end
+        (config.run / f"{role}.pid").unlink(missing_ok=True)
         daemon = processes.start(command, log)
         up = {"master": _master_up, "minion": _minion_up}[role]
         processes.wait(lambda: up(config) or daemon.poll() is not None, PATIENCE)
@@ -100,7 +87,7 @@ def _stamp(config: Settings, role: str) -> str:
     parts = (
         (config.config_dir / role).read_text(),
         (config.virtualenv / "saltern.stamp").read_text(),
-        code.digest(config),
+        code.digest(config) if role == "master" else code.loaded_by_parent(config),
         str(config.virtualenv),
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
