@@ -71,18 +71,20 @@ class Builder:
                     time.sleep(min(2**attempt, 30))
                 run = _Run(image, made, digest, self, out)
                 failure = run.attempt()
-                if not failure or not _NETWORK.search("\n".join([failure, *run.lines[-LAST_LINES:]])):
+                if not failure or not _NETWORK.search(
+                    "\n".join([failure, *run.lines[-LAST_LINES:]])
+                ):
                     break
         seconds = time.monotonic() - began
         if failure:
             lines = run.lines[-LAST_LINES:]
-            comment = "\n".join([f"{image.name} failed in {run.step}", failure, *lines, f"Log: {log}"])
+            comment = "\n".join(
+                [f"{image.name} failed in {run.step}", failure, *lines, f"Log: {log}"]
+            )
             result = replace(result, comment=comment, lines=lines)
         else:
             result = replace(result, status="built", size=run.size)
-        self.emit(
-            Event(image.name, "end", image.steps, image.steps, seconds, result.status)
-        )
+        self.emit(Event(image.name, "end", image.steps, image.steps, seconds, result.status))
         return replace(result, seconds=seconds)
 
     def build_arguments(self, image: Image) -> dict[str, str]:

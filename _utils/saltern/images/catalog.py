@@ -19,18 +19,31 @@ DOCKERFILE = "Dockerfile.j2"
 BOOTSTRAP = "bootstrap.j2"
 DATA = "image.yml"
 
-_CHOICE = {"type": ["array", "object"], "description": "A list, or lists by install type, family, distribution"}
+_CHOICE = {
+    "type": ["array", "object"],
+    "description": "A list, or lists by install type, family, distribution",
+}
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
         "summary": {"type": "string", "description": "What the image is for, in a line"},
-        "user": {"type": ["string", "object"], "description": "A name of users.yml, or {name, uid, home}"},
+        "user": {
+            "type": ["string", "object"],
+            "description": "A name of users.yml, or {name, uid, home}",
+        },
         "project": {"type": "string", "description": "PyPI name of the project of source installs"},
-        "python": {"type": "array", "items": {"type": "string"}, "description": "More Python packages"},
+        "python": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "More Python packages",
+        },
         "packages": _CHOICE,
         "build_packages": _CHOICE,
-        "internal": {"type": "boolean", "description": "Other images are made from it; it is not deployed"},
+        "internal": {
+            "type": "boolean",
+            "description": "Other images are made from it; it is not deployed",
+        },
     },
 }
 
@@ -105,7 +118,9 @@ class Catalog:
 
     def file(self, name: str) -> Path:
         """Return a file of ``images/``, the operator's if there is one."""
-        return next((root / name for root in self.roots if (root / name).is_file()), self.root / name)
+        return next(
+            (root / name for root in self.roots if (root / name).is_file()), self.root / name
+        )
 
     def user(self, wanted: str | Mapping[str, Any]) -> dict[str, Any]:
         """Return name, uid and home of a user.
@@ -134,7 +149,9 @@ class Catalog:
     def _check_release(self, options: Options) -> None:
         releases = self.releases()
         if options.release not in releases:
-            raise SalternError(str(unknown("saltern:release", options.release, releases, "release")))
+            raise SalternError(
+                str(unknown("saltern:release", options.release, releases, "release"))
+            )
 
     def _table(self, name: str) -> dict[str, Any]:
         return yaml.load(self.file(name).read_text(), Loader) or {}

@@ -9,8 +9,25 @@ from dataclasses import dataclass, field
 from saltern.errors import SalternError
 
 _INSTRUCTIONS = frozenset(
-    "FROM RUN COPY ADD ENV ARG LABEL USER WORKDIR ENTRYPOINT CMD EXPOSE VOLUME SHELL STOPSIGNAL "
-    "HEALTHCHECK ONBUILD".split()
+    [
+        "FROM",
+        "RUN",
+        "COPY",
+        "ADD",
+        "ENV",
+        "ARG",
+        "LABEL",
+        "USER",
+        "WORKDIR",
+        "ENTRYPOINT",
+        "CMD",
+        "EXPOSE",
+        "VOLUME",
+        "SHELL",
+        "STOPSIGNAL",
+        "HEALTHCHECK",
+        "ONBUILD",
+    ]
 )
 
 
@@ -43,7 +60,9 @@ def parse(text: str, where: str = "Dockerfile") -> list[Stage]:
         if word == "FROM":
             match = re.fullmatch(r"(\S+)(?:\s+[Aa][Ss]\s+(\S+))?", rest)
             if not match:
-                raise SalternError(f"{where}, line {line}: FROM {rest!r}. Write FROM image [AS name]")
+                raise SalternError(
+                    f"{where}, line {line}: FROM {rest!r}. Write FROM image [AS name]"
+                )
             stages.append(Stage(match[1], (match[2] or "").lower()))
         elif not stages and word != "ARG":
             raise SalternError(f"{where}, line {line}: {word} before FROM. Start with FROM")

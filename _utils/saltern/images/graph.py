@@ -33,7 +33,9 @@ def descendants(parents: Graph, names: Iterable[str]) -> set[str]:
     return found - given
 
 
-def priorities(parents: Graph, seconds: Mapping[str, float], default: float = 20.0) -> dict[str, float]:
+def priorities(
+    parents: Graph, seconds: Mapping[str, float], default: float = 20.0
+) -> dict[str, float]:
     """Return how long the longest path from an image to a leaf takes: what to build first.
 
     :param seconds: Past build durations; images without one count ``default`` seconds.

@@ -49,16 +49,20 @@ class Options:
 
     @classmethod
     def from_pillar(
-        cls, pillar: Mapping[str, Any], changes: Mapping[str, Any] | None = None
+        cls,
+        pillar: Mapping[str, Any],
+        changes: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Options:
         """Return the options of a pillar, with the changes of one call on top.
 
         :param pillar: A whole pillar; its key ``saltern`` or, on a minion, ``cloud`` is read.
         :param changes: Options given on the command line; None values are ignored.
+        :param defaults: What holds where neither says anything.
         :raises SalternError: Names every wrong key, what was found, and what is allowed.
         """
         cloud = pillar.get("saltern") or pillar.get("cloud") or {}
-        images = dict(cloud.get("images") or {})
+        images = {**(defaults or {}), **(cloud.get("images") or {})}
         images.update({key: one for key, one in (changes or {}).items() if one is not None})
         release = str(images.pop("release", None) or cloud.get("release") or DEFAULT_RELEASE)
         found = problems(images)
@@ -92,7 +96,9 @@ def problems(
         kind = source.get("type")
         wanted = {"git": ["location", "reference"], "url": ["location"], "local": ["location"]}
         found += [
-            Problem(f"saltern:images:sources:{project}:{key}", f"is missing for type {kind}", "Add it")
+            Problem(
+                f"saltern:images:sources:{project}:{key}", f"is missing for type {kind}", "Add it"
+            )
             for key in wanted.get(kind or "", [])
             if not source.get(key)
         ]

@@ -47,7 +47,9 @@ class Image:
         return self.stages[-1].user if self.stages else ""
 
 
-def render(catalog: Catalog, options: Options, names: Iterable[str] | None = None) -> dict[str, Image]:
+def render(
+    catalog: Catalog, options: Options, names: Iterable[str] | None = None
+) -> dict[str, Image]:
     """Render images and everything they need.
 
     :param names: Image names; None: all that are to be deployed.
@@ -155,7 +157,9 @@ class _Renderer:
 
     def macros(self, variables: dict[str, Any]) -> dict[str, Callable[..., str]]:
         module = self.environment.get_template(MACROS).make_module(variables)
-        return {key: one for key, one in vars(module).items() if isinstance(one, jinja2.runtime.Macro)}
+        return {
+            key: one for key, one in vars(module).items() if isinstance(one, jinja2.runtime.Macro)
+        }
 
     def text(self, folder: Folder, variables: dict[str, Any]) -> str:
         template = f"{folder.name}/{folder.template.name}"
@@ -166,7 +170,9 @@ class _Renderer:
                 f"images/{error.name}, line {error.lineno}: {error.message}. Correct the template"
             ) from error
         except jinja2.UndefinedError as error:
-            raise SalternError(f"images/{template}: {error.message}. {_hint(error, variables)}") from error
+            raise SalternError(
+                f"images/{template}: {error.message}. {_hint(error, variables)}"
+            ) from error
 
 
 def _hint(error: jinja2.UndefinedError, variables: Mapping[str, Any]) -> str:

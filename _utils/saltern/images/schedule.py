@@ -79,9 +79,7 @@ def plan(
     return Plan(images, contexts, digests, sizes, todo)
 
 
-def build(
-    made: Plan, options: Options, emit: Emit, nocache: bool = False
-) -> dict[str, Result]:
+def build(made: Plan, options: Options, emit: Emit, nocache: bool = False) -> dict[str, Result]:
     """Build what a plan says.
 
     An image starts when its parents are there. What needs a failed image is skipped, the rest
@@ -109,11 +107,15 @@ def build(
 
     while waiting or running:
         for name in [one for one in waiting if ready(one)]:
-            failed = [p for p in made.images[name].parents if results[p].status in ("failed", "skipped")]
+            failed = [
+                p for p in made.images[name].parents if results[p].status in ("failed", "skipped")
+            ]
             if failed:
                 waiting.remove(name)
                 comment = f"{name} needs {failed[0]}, which was not built"
-                results[name] = Result(name, "skipped", made.images[name].full_name, comment=comment)
+                results[name] = Result(
+                    name, "skipped", made.images[name].full_name, comment=comment
+                )
                 progress(Event(name, "end", text="skipped"))
             elif running < options.jobs:
                 waiting.remove(name)
@@ -143,7 +145,11 @@ def durations(options: Options) -> dict[str, float]:
 
 
 def _work(
-    builder: Builder, put: Callable[[Event | Result], None], image: Image, made: Context, hashed: str
+    builder: Builder,
+    put: Callable[[Event | Result], None],
+    image: Image,
+    made: Context,
+    hashed: str,
 ) -> None:
     try:
         put(builder.build(image, made, hashed))

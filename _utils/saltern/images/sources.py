@@ -70,7 +70,9 @@ class Source:
         try:
             if clone.exists():
                 repository = git.Repo(clone)
-                repository.git.fetch("--force", "--tags", "--prune", "origin", "+refs/heads/*:refs/heads/*")
+                repository.git.fetch(
+                    "--force", "--tags", "--prune", "origin", "+refs/heads/*:refs/heads/*"
+                )
             else:
                 clone.parent.mkdir(parents=True, exist_ok=True)
                 repository = git.Repo.clone_from(self.location, clone, bare=True)
@@ -92,7 +94,10 @@ class Source:
         del state
         download = target.with_suffix(".download")
         try:
-            with urllib.request.urlopen(self.location, timeout=60) as answer, download.open("wb") as out:
+            with (
+                urllib.request.urlopen(self.location, timeout=60) as answer,
+                download.open("wb") as out,
+            ):
                 shutil.copyfileobj(answer, out)
             unpacked = target.with_suffix(".unpacked")
             if zipfile.is_zipfile(download):
@@ -108,14 +113,18 @@ class Source:
 
     def _local(self, state: Path, target: Path) -> None:
         del state
-        shutil.copytree(self.location, target, ignore=shutil.ignore_patterns(*_SKIPPED), symlinks=True)
+        shutil.copytree(
+            self.location, target, ignore=shutil.ignore_patterns(*_SKIPPED), symlinks=True
+        )
         if not (target / "PKG-INFO").exists():
             _write_metadata(target, self.name, "0.0.0")
 
     def _failed(self, error: Exception) -> str:
         reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else repr(error)
         what = f"{self.location} {self.reference}".strip()
-        return f"saltern:images:sources:{self.name}: {what}: {reason}. Correct location and reference"
+        return (
+            f"saltern:images:sources:{self.name}: {what}: {reason}. Correct location and reference"
+        )
 
 
 @functools.lru_cache
@@ -128,7 +137,9 @@ def _commit(location: str, reference: str) -> str:
         lines = git.cmd.Git().ls_remote(location, reference, f"{reference}^{{}}").splitlines()
     except git.GitError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        raise SalternError(f"saltern:images:sources: {location}: {reason}. Correct location") from error
+        raise SalternError(
+            f"saltern:images:sources: {location}: {reason}. Correct location"
+        ) from error
     if not lines:
         # An abbreviated commit: nothing to ask for; it names the same forever.
         return reference
@@ -138,7 +149,9 @@ def _commit(location: str, reference: str) -> str:
 
 def _tree_digest(tree: Path) -> str:
     if not tree.is_dir():
-        raise SalternError(f"saltern:images:sources: there is no directory {tree}. Correct location")
+        raise SalternError(
+            f"saltern:images:sources: there is no directory {tree}. Correct location"
+        )
     total = hashlib.sha256()
     for path in sorted(tree.rglob("*")):
         relative = path.relative_to(tree)

@@ -1,0 +1,141 @@
+"""Container images on the master: the verbs of the execution module `image`, with the master's pillar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import salt.pillar
+import salt.utils.args
+import salt.utils.event
+from salt.exceptions import CommandExecutionError
+
+from saltern.errors import SalternError
+from saltern.images import workshop
+from saltern.images.display import Display, fan_out
+from saltern.images.events import Event
+from saltern.images.options import Options
+
+
+def tree(**options: Any) -> str:
+    """Return the images as a tree of what starts from what.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.tree
+    """
+    return _call(lambda shop: shop.tree(), options)
+
+
+def render(*names: str, directory: str | None = None, **options: Any) -> dict[str, str]:
+    """Render Dockerfiles; returned, or written below ``directory``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.render directory=/tmp/dockerfiles base=ubuntu
+    """
+
+    def act(shop: workshop.Workshop) -> dict[str, str]:
+        return shop.write(Path(directory), names) if directory else shop.render(names)
+
+    return _call(act, options)
+
+
+def build(
+    *names: str, force: bool = False, nocache: bool = False, **options: Any
+) -> dict[str, dict[str, Any]]:
+    """Build images and what they need, if they are not current. Progress is shown on stderr.
+
+    Events ``saltern/image/<name>/<begin|step|end>`` go to the master's bus.
+
+    :param names: Images; none is all.
+    :returns: Image to ``status`` (current, built), ``seconds`` and ``size`` in bytes.
+    :raises CommandExecutionError: An image failed: its name, step and last lines.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.build
+        salt-run image.build keystone nocache=True
+    """
+
+    def act(shop: workshop.Workshop) -> dict[str, dict[str, Any]]:
+        display = Display()
+        with salt.utils.event.get_master_event(__opts__, __opts__["sock_dir"], listen=False) as bus:
+
+            def fire(event: Event) -> None:
+                data = {
+                    "step": event.step,
+                    "steps": event.steps,
+                    "seconds": round(event.seconds, 1),
+                }
+                data |= {"text": event.text, "percent": event.percent}
+                bus.fire_event(data, f"saltern/image/{event.image}/{event.phase}")
+
+            results = shop.build(names, fan_out(display, fire), force, nocache)
+        display.end(results)
+        if failed := workshop.failure(results):
+            raise CommandExecutionError(failed)
+        return workshop.table(results)
+
+    return _call(act, options)
+
+
+def push(*names: str, **options: Any) -> dict[str, str]:
+    """Push images to the registry; return image to digest.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.push
+    """
+    return _call(lambda shop: shop.push(names), options)
+
+
+def pull(*names: str, **options: Any) -> dict[str, str]:
+    """Pull images from the registry to the master's host; return image to id.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.pull
+    """
+    return _call(lambda shop: shop.pull(names), options)
+
+
+def sizes(*names: str, **options: Any) -> dict[str, Any]:
+    """Return sizes in bytes, shared layers counted once.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.sizes
+    """
+    return _call(lambda shop: shop.sizes(names), options)
+
+
+def _call(act: Any, options: dict[str, Any]) -> Any:
+    changes = salt.utils.args.clean_kwargs(**options)
+    try:
+        root = workshop.find_root(__opts__, changes.pop("root", None))
+        chosen = Options.from_pillar(_pillar(), changes, workshop.defaults(__opts__))
+        return act(workshop.Workshop(root, chosen))
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _pillar() -> dict[str, Any]:
+    # The operator's own files; the ext_pillar would only add what minions need.
+    opts = {**__opts__, "ext_pillar": []}
+    compiled = salt.pillar.Pillar(opts, {}, __opts__["id"], "base").compile_pillar()
+    if "_errors" in compiled:
+        raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
+    return compiled

@@ -1,0 +1,174 @@
+"""Everything there is to do with images, as one object: what modules, states and runners call."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from saltern.errors import SalternError
+from saltern.images import graph, registry, schedule, sizes
+from saltern.images.builder import client
+from saltern.images.catalog import Catalog
+from saltern.images.events import Emit, Result
+from saltern.images.options import Options
+from saltern.images.render import Image, render
+
+Names = Sequence[str]
+
+
+class Workshop:
+    """The image tree of a checkout with an operator's options.
+
+    :param root: The folder ``images`` of the checkout.
+    """
+
+    def __init__(self, root: Path, options: Options) -> None:
+        self.options = options
+        self.catalog = Catalog(root, options)
+
+    @functools.cached_property
+    def images(self) -> dict[str, Image]:
+        """All images, rendered."""
+        return render(self.catalog, self.options)
+
+    def tree(self) -> str:
+        """Return the tree as text."""
+        return graph.tree({name: image.parents for name, image in self.images.items()})
+
+    def render(self, names: Names = ()) -> dict[str, str]:
+        """Return image name to Dockerfile (or script) of the named images; none: of all."""
+        images = render(self.catalog, self.options, names) if names else self.images
+        return {name: image.text for name, image in images.items() if not names or name in names}
+
+    def write(self, directory: Path, names: Names = ()) -> dict[str, str]:
+        """Write what is rendered to ``<directory>/<image>/``; return image name to path."""
+        written = {}
+        for name, text in self.render(names).items():
+            kind = "bootstrap" if self.catalog.folder(name).bootstrap else "Dockerfile"
+            path = Path(directory) / name / kind
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            written[name] = str(path)
+        return written
+
+    def plan(self, names: Names = (), force: bool = False) -> schedule.Plan:
+        """Return what must be built, and why. Asks Docker once."""
+        images = render(self.catalog, self.options, names) if names else self.images
+        docker_client = client()
+        try:
+            return schedule.plan(
+                images, self.catalog, self.options, docker_client, names or None, force
+            )
+        finally:
+            docker_client.close()
+
+    def build(
+        self, names: Names, emit: Emit, force: bool = False, nocache: bool = False
+    ) -> dict[str, Result]:
+        """Build the named images and what they need; none: all.
+
+        :param emit: Receives every event, in this thread.
+        :param force: Build the named ones even if they are current.
+        :param nocache: Take no layer from Docker's build cache; implies ``force``.
+        """
+        made = self.plan(names, force or nocache)
+        return schedule.build(made, self.options, emit, nocache)
+
+    def push(self, names: Names = ()) -> dict[str, str]:
+        """Push to the registry; return image name to digest (``sha256:...``)."""
+        if not self.options.registry:
+            raise SalternError("saltern:images:registry is empty: name the registry to push to")
+        return self._each(registry.push, names)
+
+    def pull(self, names: Names = ()) -> dict[str, str]:
+        """Pull from the registry; return image name to image id."""
+        return self._each(registry.pull, names)
+
+    def sizes(self, names: Names = ()) -> dict[str, Any]:
+        """Return sizes in bytes, shared layers counted once.
+
+        :returns: ``total``, ``images`` (name to ``size``, and ``own``: what no other image of the
+            tree has), and ``missing`` (names that are not built).
+        """
+        wanted = self._names(names)
+        docker_client = client()
+        try:
+            return sizes.sizes(docker_client, {name: self.options.name(name) for name in wanted})
+        finally:
+            docker_client.close()
+
+    def _each(self, action: Any, names: Names) -> dict[str, str]:
+        docker_client = client()
+        try:
+            return {
+                name: action(docker_client, self.options.name(name), self.options.retries)
+                for name in self._names(names)
+            }
+        finally:
+            docker_client.close()
+
+    def _names(self, names: Names) -> list[str]:
+        """The named images, or all that are deployed."""
+        if names:
+            return [self.catalog.folder(name).name for name in names]
+        return [
+            name for name, image in self.images.items() if not image.folder.data.get("internal")
+        ]
+
+
+def table(results: Mapping[str, Result]) -> dict[str, dict[str, Any]]:
+    """Return results as data for a job's return: what was done, seconds, bytes."""
+    return {
+        name: {"status": one.status, "seconds": round(one.seconds, 1), "size": one.size}
+        | ({"comment": one.comment} if one.comment else {})
+        for name, one in sorted(results.items())
+    }
+
+
+def failure(results: Mapping[str, Result]) -> str:
+    """Return the failures as text for people: image, step, last lines; empty if there is none."""
+    failed = [one.comment for one in results.values() if one.status == "failed"]
+    skipped = [one.image for one in results.values() if one.status == "skipped"]
+    if skipped:
+        failed.append(f"Skipped, because a parent failed: {', '.join(skipped)}")
+    return "\n\n".join(failed)
+
+
+def find_root(opts: Mapping[str, Any], root: str | None = None) -> Path:
+    """Return the folder ``images``: the given one, the configured one, or that of the checkout.
+
+    :param opts: ``__opts__``; a minion's names it as ``saltern: {images: ...}``, a master's in the
+        ext_pillar ``saltern``.
+    """
+    configured = [
+        one["saltern"].get("images") for one in opts.get("ext_pillar", []) if "saltern" in one
+    ]
+    candidates = [root] if root else [
+        opts.get("saltern", {}).get("images"),
+        *configured,
+        Path(__file__).resolve().parents[3] / "images",
+        Path.cwd() / "images",
+    ]  # fmt: skip
+    for candidate in candidates:
+        if candidate and (Path(candidate) / "distros.yml").is_file():
+            return Path(candidate)
+    raise SalternError(
+        "there is no folder of images: run this in the checkout, set saltern:images in the minion's "
+        "configuration, or give root=/path/to/images"
+    )
+
+
+def defaults(opts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the folders of a host that is configured to keep things elsewhere than by default."""
+    roots = opts.get("saltern", {})
+    found = {}
+    if "etc" in roots:
+        found |= {
+            "overrides": f"{roots['etc']}/overrides",
+            "patches": f"{roots['etc']}/overrides/patches",
+        }
+    if "var" in roots:
+        found["state_dir"] = f"{roots['var']}/build"
+    return found
