@@ -48,7 +48,7 @@ def _root(busybox: Path, name: str) -> bytes:
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
             tar.addfile(entry)
         tar.add(busybox, "bin/busybox")
-        for applet in ("sh", "cat", "sleep", "id", "echo", "test", "true", "false", "head", "wc"):
+        for applet in ("sh", "cat", "sleep", "id", "echo", "test", "true", "false", "head", "tail"):
             entry = tarfile.TarInfo(f"bin/{applet}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
@@ -109,6 +109,22 @@ def call(salt_loaded: SimpleNamespace) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def web(image: str) -> dict[str, Any]:
+    """Return the arguments of a container that becomes healthy at once and stops at once."""
+    serve = "echo up >/tmp/up; trap 'exit 0' TERM INT; while :; do sleep 0.1; done"
+    return {
+        "name": "web",
+        "service": "web",
+        "image": image,
+        "command": ["sh", "-c", serve],
+        "tmpfs": ["/tmp"],
+        "healthcheck": {"test": ["test", "-e", "/tmp/up"]},
+        "stop_timeout": 5,
+        "deadline": 20,
+    }
+
+
+@pytest.fixture
 def salt_call(tmp_path: Path, minion_opts: dict[str, Any]) -> list[str]:
     """Return the command line of a masterless minion of this checkout."""
     config = tmp_path / "config"
@@ -118,4 +134,13 @@ def salt_call(tmp_path: Path, minion_opts: dict[str, Any]) -> list[str]:
     lines += [f"file_roots: {{base: [{str(tmp_path / 'srv')!r}]}}", "id: functional"]
     (config / "minion").write_text("\n".join(lines) + "\n")
     program = shutil.which("salt-call") or str(Path(os.sys.executable).with_name("salt-call"))
-    return [program, "--local", "--config-dir", str(config), "--log-level", "error", "--out", "json"]
+    return [
+        program,
+        "--local",
+        "--config-dir",
+        str(config),
+        "--log-level",
+        "error",
+        "--out",
+        "json",
+    ]

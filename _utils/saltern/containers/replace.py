@@ -2,7 +2,7 @@
 
 Beside ``NAME``, which serves, a replacement knows ``NAME.next`` (created, never started),
 ``NAME.previous`` (the old one, stopped) and ``NAME.failed`` (a new one that did not come up, kept
-for inspection until the next run)::
+for inspection until the next replacement)::
 
     create next -> stop NAME -> NAME becomes previous -> next becomes NAME -> start
         healthy:  remove previous
@@ -31,7 +31,7 @@ class Step(Enum):
 
     REMOVE_NEXT = "remove the new container that was never started"
     RESTORE = "bring the old container back under its name"
-    SET_ASIDE = "set the new container aside, which was not started or has stopped"
+    DISCARD = "remove the new container, which does not run and is no longer wanted"
     PROVE = "see whether the new container comes up, else bring the old one back"
 
 
@@ -53,7 +53,7 @@ def recover(
         # It may have served for long, if only the removal of the old one failed: it is judged.
         steps.append(Step.PROVE)
     elif previous:
-        steps += [Step.SET_ASIDE, Step.RESTORE]
+        steps += [Step.DISCARD, Step.RESTORE]
     return tuple(steps)
 
 
@@ -114,8 +114,8 @@ class Replacement:
         for step in steps:
             if step is Step.REMOVE_NEXT:
                 self._engine.remove(self.next)
-            elif step is Step.SET_ASIDE:
-                self._set_aside()
+            elif step is Step.DISCARD:
+                self._engine.remove(self._name)
             elif step is Step.RESTORE:
                 self._engine.rename(self.previous, self._name)
             elif step is Step.PROVE:
@@ -158,7 +158,7 @@ class Replacement:
         old = self._engine.exists(self.previous)
         self._set_aside()
         self._done("failed")
-        kept = f"It is kept for inspection as {self.failed}, stopped, until the next run."
+        kept = f"It is kept for inspection as {self.failed}, stopped, until the next replacement."
         if not old:
             return Failure(verdict, f"There is no older container to go back to. {kept}")
         self._engine.rename(self.previous, self._name)

@@ -1,0 +1,121 @@
+"""A replacement killed at any step: the next run finishes or undoes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from salt.exceptions import CommandExecutionError
+
+pytestmark = pytest.mark.docker
+
+# Replaces a container and dies when the step argv[2] is done, the argv[3]-th time.
+KILLED = """
+import json, os, sys
+from saltern.containers.engine import Engine
+from saltern.containers.host import Host
+from saltern.containers.spec import Spec
+prefix, kill_at, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+seen = []
+def progress(step):
+    seen.append(step)
+    if seen.count(kill_at) == times:
+        os._exit(77)
+Host(Engine(), prefix, progress).running(Spec.from_dict(json.load(sys.stdin)), "web")
+"""
+
+
+@pytest.fixture
+def killed(prefix, pytestconfig):
+    """Return a function that replaces in a process of its own, which dies at a step."""
+
+    def runner(spec, step, times=1):
+        fields = {key: value for key, value in spec.items() if key != "service"}
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED, prefix, step, str(times)],
+            input=json.dumps(fields),
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(pytestconfig.rootpath / "_utils")},
+            check=False,
+            capture_output=True,
+        )
+        assert process.returncode == 77, process.stderr
+
+    return runner
+
+
+STEPS = ["created", "stopped", "set aside", "named", "started", "healthy"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_next_run_ends_with_the_wanted_container(call, api, prefix, web, killed, step):
+    """Whatever was left: the new container runs, and nothing else is there."""
+    call("container.running", **web)
+    new = {**web, "environment": {"NEW": "1"}}
+    killed(new, step)
+    call("container.running", **new)
+    assert _names(api, prefix) == {"web": "running"}
+    assert "NEW=1" in api.inspect_container(f"{prefix}web")["Config"]["Env"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_next_run_can_go_back_to_the_old_container(call, api, prefix, web, killed, step):
+    """The pillar was put back after the crash: the old spec runs, and nothing else is there."""
+    call("container.running", **web)
+    killed({**web, "environment": {"NEW": "1"}}, step)
+    call("container.running", **web)
+    assert _names(api, prefix) == {"web": "running"}
+    env = api.inspect_container(f"{prefix}web")["Config"]["Env"] or []
+    assert "NEW=1" not in env
+
+
+@pytest.mark.parametrize(
+    ("step", "times"),
+    [("named", 1), ("started", 1), ("failed", 1), ("restored", 1), ("started", 2)],
+)
+def test_a_failing_replacement_that_was_killed_ends_with_the_old_container(
+    call, api, prefix, web, killed, step, times
+):
+    """The next run tries once more, fails, and the old container runs: the very same."""
+    call("container.running", **web)
+    old = api.inspect_container(f"{prefix}web")["Id"]
+    bad = {**web, "command": ["sh", "-c", "echo bad; sleep 1; exit 5"]}
+    killed(bad, step, times)
+    with pytest.raises(CommandExecutionError, match="exited with code 5"):
+        call("container.running", **bad)
+    assert _names(api, prefix) == {"web": "running", "web.failed": "exited"}
+    assert api.inspect_container(f"{prefix}web")["Id"] == old
+
+
+@pytest.mark.parametrize("step", ["created", "named", "started", "healthy"])
+def test_a_first_creation_that_was_killed_is_finished(call, api, prefix, web, killed, step):
+    """There is no old container to go back to."""
+    killed(web, step)
+    call("container.running", **web)
+    assert _names(api, prefix) == {"web": "running"}
+
+
+def test_a_plan_tells_of_the_interrupted_replacement(call, web, killed):
+    """Test mode says what the next run would do first."""
+    call("container.running", **web)
+    killed({**web, "environment": {"NEW": "1"}}, "set aside")
+    plan = call("container.plan", **web)
+    assert plan["action"] == "start"
+    assert plan["changes"]["replacement"]["old"] == "interrupted"
+
+
+def test_absent_takes_away_what_was_left(call, api, prefix, web, killed):
+    """Also the parts of an interrupted replacement."""
+    call("container.running", **web)
+    killed({**web, "environment": {"NEW": "1"}}, "named")
+    assert len(call("container.absent", "web")) == 2
+    assert _names(api, prefix) == {}
+
+
+def _names(api, prefix):
+    """Return the containers of this test: name without prefix to state."""
+    found = api.containers(all=True, filters={"name": f"^/{prefix}"})
+    return {one["Names"][0].removeprefix(f"/{prefix}"): one["State"] for one in found}
