@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import code, host
+from saltern import clients, code, expand, host, prechecks
 from saltern import plan as plans
+from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 
 __func_alias__ = {"plan_": "plan"}
@@ -59,10 +65,190 @@ def plan_(services: list[str] | None = None) -> dict[str, Any]:
     return answer | {"services": plans.of_states(running, hidden)}
 
 
-def _services(chosen: list[str] | None) -> list[str]:
-    """Return the host's services that were chosen, each after what it requires."""
+def status(services: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return the containers of this host's services.
+
+    :returns: ``name``, ``service``, ``state``, ``health``, ``image`` and ``status`` (Docker's words,
+        such as ``Up 2 hours``) of each.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.status
+    """
+    found = __salt__["container.list"]()
+    return [
+        {"name": name, **one}
+        for name, one in sorted(found.items())
+        if services is None or one["service"] in services
+    ]
+
+
+def pull(services: list[str] | None = None) -> dict[str, str]:
+    """Pull the images of this host's services.
+
+    :returns: Image to what became of it; images that are current are left out.
+    :raises CommandExecutionError: No registry is configured and an image is missing, or a pull fails.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.pull
+    """
+    cloud = _cloud()
+    engine = Engine()
+    before = engine.images()
+    names = prechecks.image_names(cloud, _services(services))
     try:
-        own = host.cloud(__pillar__, __opts__)["formulas"]
+        if not cloud["images"].get("registry"):
+            missing = sorted(names - set(before))
+            if missing:
+                raise SalternError(
+                    f"not here: {', '.join(missing)}. Build them with salt-run image.build, or name "
+                    "a registry in the pillar: saltern:images:registry"
+                )
+            return {}
+        for name in sorted(names):
+            engine.pull(name)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
-    return [name for name in own if chosen is None or name in chosen]
+    after = engine.images()
+    return {name: "pulled" for name in sorted(names) if after.get(name) != before.get(name)}
+
+
+def genconfig(services: list[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Write the wanted configuration; containers take it when they are replaced.
+
+    :returns: Service to ``path`` and ``diff`` (secrets hidden) of what was written; services whose
+        configuration was there already are left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.genconfig
+    """
+    written = {}
+    formulas = _cloud()["formulas"]
+    for name in _services(services):
+        if formulas[name].get("config") and not __salt__["generation.present"](name):
+            diff = __salt__["generation.diff"](name)
+            written[name] = {"path": __salt__["generation.write"](name), "diff": diff}
+    return written
+
+
+def post_deploy(services: list[str] | None = None) -> dict[str, str]:
+    """Write what people need to use the cloud: clouds.yaml, openrc and the command ``openstack``.
+
+    The command is left alone if there is another one in its place.
+
+    :param services: Taken for the likeness with other functions.
+    :returns: Path to ``written``, for what has changed.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.post_deploy
+    """
+    cloud, etc = _cloud(), host.root("etc", __opts__)
+    generated = Path(__salt__["generation.write"]("toolbox"), "clouds.yaml").read_text()
+    image = expand.image_name(cloud["images"], cloud["release"], "toolbox")
+    command = Path(__opts__.get("saltern", {}).get("bin", "/usr/local/bin"), "openstack")
+    wanted = {
+        Path(etc, "clouds.yaml"): (generated, 0o600),
+        Path(etc, "openrc"): (clients.openrc(yaml.safe_load(generated)), 0o600),
+        command: (clients.wrapper(image, etc), 0o755),
+    }
+    if command.exists() and clients.MARK not in command.read_text(errors="replace"):
+        del wanted[command]
+    changed = {}
+    for path, (text, mode) in wanted.items():
+        if _write(path, text, mode):
+            changed[str(path)] = "written"
+    return changed
+
+
+def stop(services: list[str] | None = None) -> dict[str, str]:
+    """Stop the containers of this host's services, those that others require last.
+
+    :returns: Container to ``stopped``, for those that ran.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.stop services='[glance]'
+    """
+    found = __salt__["container.list"]()
+    order = [*reversed(_services(services))]
+    chosen = [
+        (order.index(one["service"]), name)
+        for name, one in found.items()
+        if one["service"] in order
+    ]
+    return {name: "stopped" for _, name in sorted(chosen) if __salt__["container.stopped"](name)}
+
+
+def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
+    """Remove containers, their volumes with all data, configuration and markers; nothing else.
+
+    Only what bears the label ``saltern.service`` and this cloud's prefix can be hit.
+
+    :param services: Names of services; all of this host also takes what services have left that do
+        not run here any more.
+    :returns: What was removed, by kind.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.destroy services='[glance]'
+    """
+    chosen = _services(services)
+    whole = chosen == _services(None)
+    removed: dict[str, list[str]] = {"containers": [], "volumes": [], "folders": []}
+    for name in dict.fromkeys(
+        one["name"] for one in __salt__["container.snapshot"]() if whole or one["service"] in chosen
+    ):
+        removed["containers"] += __salt__["container.absent"](name)
+    for name, one in __salt__["container.volumes"]().items():
+        if (whole or one["service"] in chosen) and __salt__["container.remove_volume"](name):
+            removed["volumes"].append(name)
+    formulas = _cloud()["formulas"]
+    for task in (task for name in chosen for task in formulas[name].get("once", [])):
+        __salt__["container.once_forget"](task["container"])
+    etc, var = host.root("etc", __opts__), host.root("var", __opts__)
+    for parent in (Path(etc, "services"), Path(var, "keyrings")):
+        for name in chosen:
+            if (parent / name).is_dir():
+                shutil.rmtree(parent / name)
+                removed["folders"].append(str(parent / name))
+    return {kind: names for kind, names in removed.items() if names}
+
+
+def _write(path: Path, text: str, mode: int) -> bool:
+    """Write a file unless it is there with this text and mode; return whether it changed."""
+    if path.exists() and path.read_text() == text and path.stat().st_mode & 0o777 == mode:
+        return False
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+    temporary.replace(path)
+    return True
+
+
+def _cloud() -> Mapping[str, Any]:
+    try:
+        return host.cloud(__pillar__, __opts__)
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _services(chosen: list[str] | None) -> list[str]:
+    """Return the host's services that were chosen, each after what it requires."""
+    return [name for name in _cloud()["formulas"] if chosen is None or name in chosen]

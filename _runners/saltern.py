@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -53,10 +54,10 @@ def status(services: list[str] | None = None, hosts: list[str] | None = None) ->
     """
     try:
         run = _run(services, hosts)
-        answers = run.fleet.ask(_phase("status"), "saltern.status", run.calls(), 60)
+        answers = run.fleet.call(_phase("status"), "saltern.status", run.calls(), 60)
     except (SalternError, SaltException) as error:
         return _failed("See what runs", error, "salt-run saltern.status")
-    return _shown("status", {host: answer["containers"] for host, answer in answers.items()})
+    return _shown("status", answers)
 
 
 def genpwd() -> Shown:
@@ -89,7 +90,9 @@ def watch() -> None:
 
         salt-run saltern.watch
     """
-    with salt.utils.event.get_event("master", opts=__opts__, listen=True) as bus:
+    # Salt turns Ctrl-C into SystemExit.
+    stopped = contextlib.suppress(KeyboardInterrupt, SystemExit)
+    with stopped, salt.utils.event.get_event("master", opts=__opts__, listen=True) as bus:
         print("Waiting for a run; Ctrl-C ends this.", flush=True)
         while True:
             event = bus.get_event(

@@ -14,7 +14,7 @@ from typing import Any
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import checks, inventory, plan, progress, rollout, screen
+from saltern import checks, inventory, plan, prechecks, progress, rollout, screen
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.host import root
@@ -50,7 +50,8 @@ def validated(name: str) -> dict[str, Any]:
             __pillar__.get("services", []),
             __pillar__.get("hosts", []),
         )
-        __context__[_RUN] = Run(connect(__opts__), services, hosts)
+        limit = cloud.settings["limits"]["clock_offset_s"]
+        __context__[_RUN] = Run(connect(__opts__), services, hosts, limit)
         placed = sum(1 for one in services.values() if one.hosts)
         ret["comment"] = f"{placed} services on {len(hosts)} hosts."
     return ret
@@ -154,42 +155,44 @@ def called(
     fun: str,
     deadline: float = 600,
     at_once: int = 0,
-    changes: bool = True,
-    on: str | None = None,
+    service: str | None = None,
 ) -> dict[str, Any]:
     """Run a function on the hosts; it gets the names of its host's services of this run.
 
-    :param fun: Execution function that takes ``services``; a failure is an exception in it.
+    :param fun: Execution function that takes ``services`` and returns what it has changed, or
+        nothing; a failure is an exception in it.
     :param deadline: Seconds a host has.
     :param at_once: Hosts that do it together; 0 is all.
-    :param changes: Whether it changes hosts, so that test mode must not call it.
-    :param on: A service: only its hosts do it. None is all hosts.
+    :param service: Only the hosts of this service do it; None is all hosts.
     """
     with _phase(name, "called") as (phase, ret):
         run = _run()
         calls = run.calls()
-        if on:
-            calls = {host: call for host, call in calls.items() if on in call["services"]}
-        if changes and __opts__["test"]:
+        if service:
+            calls = {host: call for host, call in calls.items() if service in call["services"]}
+        if __opts__["test"]:
             ret.update(result=None, comment=f"Would call {fun} on {', '.join(calls)}.")
         else:
             answers = run.fleet.call(phase, fun, calls, deadline, at_once)
-            answers = {host: answer for host, answer in answers.items() if answer}
-            ret["changes"] = answers if changes else {}
-            ret["comment"] = f"{fun} on {len(calls)} hosts: {len(answers)} with changes."
+            ret["changes"] = {host: answer for host, answer in answers.items() if answer}
+            ret["comment"] = f"Changed {len(ret['changes'])} of {len(calls)} hosts."
     return ret
 
 
-def checked(name: str, fun: str, deadline: float = 300) -> dict[str, Any]:
+def checked(name: str, fun: str, clock: bool = False, deadline: float = 300) -> dict[str, Any]:
     """Run checks on the hosts and show them as a table; any failed check stops the run.
 
-    :param fun: Execution function that takes ``services`` and ``now`` (seconds since the epoch) and
-        returns a list of checks: ``check``, ``ok``, ``found``, ``remedy``.
+    :param fun: Execution function that takes ``services`` and returns a list of checks, each with
+        ``check``, ``ok``, ``found`` and ``remedy``.
+    :param clock: Also check the hosts' clocks, which ``preflight`` has asked.
     :param deadline: Seconds a host has.
     """
     with _phase(name, "checked") as (phase, ret):
         run = _run()
         answers = run.fleet.call(phase, fun, run.calls(), deadline)
+        if clock:
+            for host, rows in answers.items():
+                rows.append(prechecks.clock(*run.fleet.clocks[host], run.clock_offset_s))
         ret["comment"] = checks.table(answers)
         wrong = [
             Failure(one["found"], host, state=one["check"], remedy=one["remedy"])
@@ -210,17 +213,24 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
     run_id = str(__opts__.get("jid") or __low__.get("__orchestration_jid__", "0"))
     phase = Phase(run_id, kind, __low__["__id__"], _bus().fire_event, say, time.monotonic)
     phase.begin()
+    ok = False
     try:
         yield phase, ret
+        ok = True
     except (SalternError, SaltException) as error:
         failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
         table = f"{ret['comment']}\n" if ret["comment"] else ""
         ret.update(result=False, comment=f"{table}{error}")
         block = progress.failure_block(__low__["__id__"], failures, _command())
         screen.last_word(block, __opts__)
+    except SystemExit:
+        # Ctrl-C, as Salt tells it.
+        stopped = Failure("interrupted; hosts finish the service they are at")
+        screen.last_word(progress.failure_block(__low__["__id__"], [stopped], _command()), __opts__)
+        raise
     finally:
-        phase.end(ret["result"] is not False, ret["comment"])
-        if ret["result"] is False or __lowstate__[-1]["__id__"] == __low__["__id__"]:
+        phase.end(ok, ret["comment"])
+        if not ok or __lowstate__[-1]["__id__"] == __low__["__id__"]:
             _let_go()
 
 

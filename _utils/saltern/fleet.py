@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,8 @@ class Fleet:
         :mod:`saltern.code`.
     :param refresh: Makes the master see new files of its file roots at once.
     :param silence: Seconds, see :class:`saltern.jobs.Jobs`.
+    :ivar clocks: Host to its clock when asked last: sent, its time, received, all in seconds since
+        the epoch.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Fleet:
         self._code = code
         self._refresh = refresh
         self._silence = silence
+        self.clocks: dict[str, tuple[float, float, float]] = {}
 
     def ask(
         self, phase: Phase, fun: str, calls: Mapping[str, Mapping[str, Any]], deadline: float
@@ -172,6 +176,7 @@ class Fleet:
         jobs = Jobs(self._client, self._silence)
         values: dict[str, Any] = {}
         failures: list[Failure] = []
+        sent = time.time()
         for kwargs, hosts in _same(calls):
             jobs.start(fun, hosts, kwargs=kwargs, deadline=deadline)
         for event in jobs.events():
@@ -180,6 +185,8 @@ class Fleet:
             missing = lenient and f"'{fun}' is not available" in str(event.value)
             if event.ok or missing:
                 values[event.host] = event.value
+                if isinstance(event.value, Mapping) and "time" in event.value:
+                    self.clocks[event.host] = (sent, event.value["time"], time.time())
             else:
                 failures.append(_failure(event))
             percent = 100 * (len(values) + len(failures)) // len(calls)
@@ -197,6 +204,7 @@ class Run:
     fleet: Fleet
     services: rollout.Graph
     hosts: list[str]
+    clock_offset_s: float = 2
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
 

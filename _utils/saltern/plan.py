@@ -64,6 +64,22 @@ def failures(plans: Mapping[str, Plan]) -> list[tuple[str, str, Change]]:
     ]
 
 
+def beyond_configuration(plans: Mapping[str, Plan]) -> dict[str, str]:
+    """Return the services whose change is more than a new configuration, and why.
+
+    :returns: Service to the reason: it does not run yet, or its image changes.
+    """
+    why: dict[str, str] = {}
+    for plan in plans.values():
+        for service, changes in plan.items():
+            fields = {name for change in changes for name in change["changes"]}
+            if "container" in fields:
+                why[service] = "does not run yet"
+            elif "image" in fields:
+                why[service] = "its image changes"
+    return why
+
+
 def text(plans: Mapping[str, Plan]) -> str:
     """Return the plans of all hosts as a text: host, service, state, then what changes in it."""
     lines: list[str] = []

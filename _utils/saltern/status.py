@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_COLUMNS = ("host", "container", "state", "health", "image", "since")
+_COLUMNS = ("host", "container", "state", "health", "image", "status")
 
 
 def text(hosts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return a table: a row a container.
 
-    :param hosts: Host to containers with ``name``, ``state``, ``health``, ``image``, ``since``.
+    :param hosts: Host to containers with ``name``, ``state``, ``health``, ``image``, ``status``.
     """
     rows = [_COLUMNS]
     for host, containers in hosts.items():

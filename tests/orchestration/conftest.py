@@ -277,7 +277,12 @@ def _configure(folder: Path) -> dict[str, list[str]]:
             "master_port": ret,
             "publish_port": publish,
             "root": str(folder / "hosts" / host),
-            "saltern": {"etc": str(home / "etc"), "var": str(home / "var")},
+            "saltern": {
+                "etc": str(home / "etc"),
+                "var": str(home / "var"),
+                "bin": str(home),
+                "prefix": f"orchestration-{host}-",
+            },
             "enable_fqdns_grains": False,
             "enable_gpu_grains": False,
         }

@@ -146,7 +146,9 @@ def test_another_terminal_can_watch_a_run(cloud):
         watcher.send_signal(signal.SIGINT)
         out, _ = watcher.communicate(timeout=60)
     assert "Apply the changes, service by service ..." in out
-    assert "100% three: gamma: 1 states changed" in out
+    assert "three: gamma: 1 states changed" in out
+    assert "100% " in out
+    assert "Traceback" not in out
 
 
 def test_no_secret_reaches_the_job_cache_or_the_screen(cloud):

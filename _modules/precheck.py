@@ -1,0 +1,165 @@
+"""Checks of one host before a deployment: what it can do, and whether its configuration is right."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+from salt.exceptions import CommandExecutionError
+
+from saltern import expand, host, prechecks, secrets, templates
+from saltern.checks import Check, check
+from saltern.errors import SalternError
+from saltern.prechecks import Listener
+
+try:
+    import docker
+except ImportError:
+    docker = None
+
+_LAST_LINES = 15
+
+
+def hosts(services: list[str] | None = None) -> list[Check]:
+    """Check that this host can run its services: ports, disk, memory, Docker, address, names, images.
+
+    :param services: Taken for the likeness with other functions: a host is checked as a whole.
+    :returns: One row a check: ``check``, ``ok``, ``found``, ``remedy``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio precheck.hosts
+    """
+    cloud = _cloud()
+    limits = cloud["limits"]
+    client, error = _docker()
+    info = client.info() if client else {}
+    cgroup = f"cgroup v{info.get('CgroupVersion', '1')} ({info.get('CgroupDriver', '?')})"
+    folder = _existing(info.get("DockerRootDir", "/var/lib/docker"))
+    present = (
+        [tag for image in client.images() for tag in image["RepoTags"] or ()] if client else []
+    )
+    return [
+        prechecks.docker(info.get("ServerVersion", ""), cgroup, error),
+        prechecks.disk(str(folder), shutil.disk_usage(folder).free, limits["disk_gb"]),
+        prechecks.memory(psutil.virtual_memory().total / 1e6, limits["memory_mb"]),
+        prechecks.address(cloud, _addresses()),
+        prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
+        prechecks.ports(cloud, _listeners(client)),
+        prechecks.images(cloud, present),
+    ]
+
+
+def config(services: list[str] | None = None) -> list[Check]:
+    """Check the wanted configuration with each service's own checker, in its image.
+
+    The configuration is written, as by ``orch.genconfig``; nothing that runs takes it.
+
+    :param services: Names of services; None is all of this host.
+    :returns: One row a service that has a checker, see :func:`hosts`.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio precheck.config services='[keystone]'
+    """
+    cloud = _cloud()
+    rows = []
+    for name, formula in cloud["formulas"].items():
+        if "check" not in formula or (services is not None and name not in services):
+            continue
+        ok, found = _check_config(name, formula, cloud)
+        found = secrets.mask(found, cloud.get("secrets", {}))
+        remedy = f"Correct the pillar {name}:config, or formulas/{name}/files"
+        rows.append(check(name, ok, found, remedy))
+    return rows
+
+
+def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> tuple[bool, str]:
+    """Return whether a service's checker is content, and what it says."""
+    try:
+        context = host.context(name, __pillar__, __opts__, __grains__)
+        done = __salt__["container.run"](
+            f"{name}-check",
+            service=name,
+            image=expand.image_name(cloud["images"], cloud["release"], formula["check_image"]),
+            command=templates.resolve(formula["check"], context),
+            config_dir=formula.get("config_dir", f"/etc/{name}"),
+            generation={
+                **__salt__["generation.path"](name),
+                "path": __salt__["generation.write"](name),
+            },
+            tmpfs=["/tmp"],
+            timeout=120,
+        )
+    except (SalternError, CommandExecutionError) as error:
+        return False, str(error)
+    said = f"{done['stdout']}\n{done['stderr']}".strip().splitlines()
+    if done["retcode"] == 0:
+        return True, "its checker is content"
+    return False, "\n".join([f"exit code {done['retcode']}", *said[-_LAST_LINES:]])
+
+
+def _cloud() -> dict[str, Any]:
+    try:
+        return host.cloud(__pillar__, __opts__)
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+
+
+def _docker() -> tuple[Any, str]:
+    """Return a client of Docker, or None and why not."""
+    if docker is None:
+        return None, "the Python package docker is missing in Salt's Python"
+    try:
+        return docker.APIClient(version="auto", timeout=30), ""
+    except docker.errors.DockerException as error:
+        return None, f"Docker does not answer: {error}"
+
+
+def _existing(path: str) -> Path:
+    """Return the path, or the nearest folder above that exists."""
+    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
+
+
+def _addresses() -> list[str]:
+    found = psutil.net_if_addrs().values()
+    return [one.address.partition("%")[0] for addresses in found for one in addresses]
+
+
+def _names(cloud: dict[str, Any]) -> list[str]:
+    others = [name for name in cloud["hosts"] if name != cloud["host"]["id"]]
+    return [socket.gethostname(), "localhost", *others]
+
+
+def _resolve(name: str) -> str | None:
+    try:
+        return socket.getaddrinfo(name, None)[0][4][0]
+    except OSError:
+        return None
+
+
+def _listeners(client: Any) -> list[Listener]:
+    """Return the listening TCP sockets; those of our containers are told by their control group."""
+    ours = client.containers(filters={"label": "saltern.service"}) if client else []
+    ids = [one["Id"] for one in ours]
+    found = []
+    for one in psutil.net_connections(kind="tcp"):
+        if one.status != psutil.CONN_LISTEN:
+            continue
+        owner, group = "an unknown process", ""
+        if one.pid:
+            try:
+                owner = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
+                group = Path(f"/proc/{one.pid}/cgroup").read_text()
+            except (psutil.Error, OSError):
+                continue
+        held = any(id_ in group for id_ in ids)
+        found.append(Listener(one.laddr.ip, one.laddr.port, owner, held))
+    return found

@@ -1,0 +1,48 @@
+"""What a person needs to use the cloud from a host: openrc and an ``openstack`` command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+MARK = "# Written by Saltern (orch.post_deploy); changes here are lost."
+_WRAPPER = """\
+#!/bin/sh
+{mark}
+# The OpenStack client of the toolbox image; sees the current directory and {etc}/clouds.yaml.
+set -eu
+tty=
+if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
+here="--volume=$PWD:$PWD"
+if [ "$PWD" = / ]; then here=--interactive; fi
+exec docker run --rm --interactive $tty --network host --user 0:0 --cap-drop ALL \\
+    --security-opt no-new-privileges --read-only --tmpfs /var/tmp \\
+    --env HOME=/var/tmp --env TMPDIR=/var/tmp --env OS_CLOUD="${{OS_CLOUD:-saltern}}" \\
+    --env OS_CLIENT_CONFIG_FILE=/etc/openstack/clouds.yaml \\
+    --volume {etc}/clouds.yaml:/etc/openstack/clouds.yaml:ro \\
+    "$here" --workdir "$PWD" --entrypoint openstack {image} "$@"
+"""
+
+
+def openrc(clouds: Mapping[str, Any], name: str = "saltern") -> str:
+    """Return a file for ``source`` with the settings of one cloud of a ``clouds.yaml``.
+
+    :param clouds: The parsed file.
+    """
+    cloud = clouds["clouds"][name]
+    values = {**cloud["auth"], **{key: value for key, value in cloud.items() if key != "auth"}}
+    lines = [
+        f"export OS_{key.upper()}={shlex.quote(str(value))}"
+        for key, value in sorted(values.items())
+    ]
+    return "\n".join([MARK, *lines, ""])
+
+
+def wrapper(image: str, etc: str) -> str:
+    """Return the script ``openstack``.
+
+    :param image: Full name of the toolbox image.
+    :param etc: Folder that holds ``clouds.yaml``.
+    """
+    return _WRAPPER.format(mark=MARK, image=shlex.quote(image), etc=shlex.quote(etc))

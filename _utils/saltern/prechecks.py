@@ -1,0 +1,157 @@
+"""What a host must be able to do before it is deployed to: decisions over facts it has gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saltern import expand
+from saltern.checks import Check, check
+
+# Docker 20.10: `--cgroupns`, and the API version that containers are made with.
+_DOCKER = (20, 10)
+_ANY = ("0.0.0.0", "::", "*")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listening TCP socket of the host and whose it is.
+
+    :ivar ours: It belongs to a container of Saltern.
+    """
+
+    address: str
+    port: int
+    owner: str
+    ours: bool
+
+
+def wanted_ports(cloud: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Return what the host's services will listen on: service, address, port.
+
+    :param cloud: Pillar key ``cloud`` of the host.
+    """
+    own, internal = cloud["host"]["address"], cloud["internal_address"]
+    binds = {"host": own, "internal": internal, "loopback": "127.0.0.1"}
+    wanted = set()
+    for name, facts in cloud["services"].items():
+        for port in facts["ports"].values():
+            if name in cloud["formulas"] or port.get("every_host"):
+                wanted.add((name, binds[port.get("bind", "host")], port["port"]))
+            if "haproxy" in cloud["formulas"] and port.get("frontend", "none") != "none":
+                wanted.add(("haproxy", internal, port["port"]))
+                if port.get("external"):
+                    wanted.add(("haproxy", cloud["external_address"], port["port"]))
+    return sorted(wanted)
+
+
+def ports(cloud: Mapping[str, Any], listeners: Iterable[Listener]) -> Check:
+    """Check that every wanted port is free or held by one of our containers."""
+    listeners = list(listeners)
+    wanted = wanted_ports(cloud)
+    taken = [
+        f"{address}:{port} ({service}) is held by {one.owner}"
+        for service, address, port in wanted
+        for one in listeners
+        if one.port == port and one.address in (address, *_ANY) and not one.ours
+    ]
+    found = "; ".join(taken) or f"{len(wanted)} ports are free or ours"
+    return check("ports", not taken, found, "Stop that program or let it listen elsewhere")
+
+
+def docker(version: str, cgroup: str, error: str = "") -> Check:
+    """Check that Docker answers and is new enough.
+
+    :param version: Such as ``20.10.24``.
+    :param cgroup: Version and driver, for people.
+    :param error: Why Docker does not answer.
+    """
+    if error:
+        return check("docker", False, error, "Install and start Docker: make setup does it")
+    numbers = tuple(int(one) for one in version.split("+")[0].split(".")[:2] if one.isdigit())
+    wanted = ".".join(map(str, _DOCKER))
+    return check(
+        "docker", numbers >= _DOCKER, f"{version}, {cgroup}", f"{wanted} or newer is needed"
+    )
+
+
+def disk(path: str, free_bytes: float, limit_gb: float) -> Check:
+    """Check the free space where Docker keeps its data."""
+    free = free_bytes / 1e9
+    remedy = f"Free some, or lower saltern:limits:disk_gb ({limit_gb:g})"
+    return check("disk", free >= limit_gb, f"{free:.1f} GB free in {path}", remedy)
+
+
+def memory(total_mb: float, limit_mb: float) -> Check:
+    """Check the host's memory."""
+    remedy = f"Add some, or lower saltern:limits:memory_mb ({limit_mb:g})"
+    return check("memory", total_mb >= limit_mb, f"{total_mb:.0f} MB", remedy)
+
+
+def address(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
+    """Check that the host has its address, and the cloud's if it is the only one to have them."""
+    wanted = {f"saltern:hosts:{cloud['host']['id']}:address": cloud["host"]["address"]}
+    balancers = cloud["services"].get("haproxy", {}).get("hosts", [])
+    if balancers == [cloud["host"]["id"]]:
+        wanted |= {f"saltern:{key}": cloud[key] for key in ("internal_address", "external_address")}
+    there = set(present)
+    # The kernel accepts all of 127.0.0.0/8, named or not.
+    missing = [
+        f"{value} ({key})"
+        for key, value in wanted.items()
+        if value not in there and not value.startswith("127.")
+    ]
+    found = f"not on any interface: {', '.join(missing)}" if missing else "present"
+    return check("address", not missing, found, "Correct the pillar or give the host that address")
+
+
+def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check:
+    """Check that names resolve: this host's own and the other hosts' ids.
+
+    :param resolved: Name to the address found, None if there is none.
+    """
+    wrong = [f"{name} does not resolve" for name, found in resolved.items() if not found]
+    remedy = f"Add to /etc/hosts of {cloud['host']['id']} or to the DNS"
+    return check("names", not wrong, "; ".join(wrong) or "resolve", remedy)
+
+
+def images(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
+    """Check that every image is here or can be pulled."""
+    here = set(present)
+    missing = sorted(name for name in image_names(cloud) if name not in here)
+    registry = cloud["images"].get("registry")
+    if missing and registry:
+        return check("images", True, f"{len(missing)} to be pulled from {registry}")
+    found = f"not here: {', '.join(missing)}" if missing else "all here"
+    remedy = "Build them: salt-run image.build; or name a registry: saltern:images:registry"
+    return check("images", not missing, found, remedy)
+
+
+def image_names(cloud: Mapping[str, Any], services: Iterable[str] | None = None) -> set[str]:
+    """Return the full names of the images that the host's services use.
+
+    :param services: Names of services; None is all of the host's.
+    """
+    chosen = cloud["formulas"] if services is None else services
+    used = set()
+    for name in chosen:
+        formula = cloud["formulas"][name]
+        parts = [*formula.get("containers", {}).values(), *formula.get("once", [])]
+        used |= {part["image"] for part in parts}
+    return {expand.image_name(cloud["images"], cloud["release"], image) for image in used}
+
+
+def clock(sent: float, host: float, received: float, limit: float) -> Check:
+    """Check a host's clock against the master's.
+
+    The host's time lies between question and answer if the clocks agree; what it lies outside of
+    that is the least that they differ.
+
+    :param sent: When the master asked, in seconds since the epoch by its clock; ``received`` alike.
+    :param host: The host's clock in between.
+    :param limit: Seconds that are accepted.
+    """
+    offset = min(0.0, host - sent) + max(0.0, host - received)
+    remedy = "Synchronise both by NTP (chrony), or raise saltern:limits:clock_offset_s"
+    return check("clock", abs(offset) <= limit, f"{offset:+.1f} s against the master", remedy)

@@ -1,0 +1,20 @@
+# Write the configuration of every service beside the one in use, and show where and what differs; nothing restarts.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Write the configuration:
+  rollout.called:
+    - fun: saltern.genconfig
+    - deadline: 600
+    - failhard: True

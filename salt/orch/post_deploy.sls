@@ -1,0 +1,21 @@
+# Write clouds.yaml, openrc and the command openstack on the hosts of the toolbox.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Write what people need to use the cloud:
+  rollout.called:
+    - fun: saltern.post_deploy
+    - service: toolbox
+    - deadline: 120
+    - failhard: True

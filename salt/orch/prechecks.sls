@@ -1,0 +1,18 @@
+# Can every host run its services? A table of checks by host, with a remedy for each failure; nothing changes.
+# docs/orchestration.md explains the phases.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Check the hosts:
+  rollout.checked:
+    - fun: precheck.hosts
+    - clock: True
+    - deadline: 120
+    - failhard: True

@@ -1,0 +1,21 @@
+# Bring every host the images of its services, so that a deployment does not wait for the registry.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Pull the images:
+  rollout.called:
+    - fun: saltern.pull
+    - at_once: 10
+    - deadline: 3600
+    - failhard: True

@@ -1,0 +1,21 @@
+# Bring changed configuration and container options to services that run; new images and services that do not
+# run yet are left to orch.deploy, and named.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+Ask every host what would change:
+  rollout.planned:
+    - deadline: 600
+    - failhard: True
+
+Apply the changes of configuration, service by service:
+  rollout.applied:
+    - only: configuration
+    - deadline: 1800
+    - failhard: True

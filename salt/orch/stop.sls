@@ -1,0 +1,20 @@
+# Stop the containers of all services, or of those that the command names; orch.deploy starts them again.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Stop the services:
+  rollout.called:
+    - fun: saltern.stop
+    - deadline: 900
+    - failhard: True

@@ -1,0 +1,20 @@
+# Hold the wanted configuration against each service's own checker, in its image; nothing that runs takes it.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Run the services' own checkers:
+  rollout.checked:
+    - fun: precheck.config
+    - deadline: 900
+    - failhard: True
