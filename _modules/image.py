@@ -54,13 +54,13 @@ def render(*names: str, directory: str | None = None, **options: Any) -> dict[st
 
 def build(
     *names: str, force: bool = False, nocache: bool = False, **options: Any
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, str]:
     """Build images and what they need, if they are not current. Progress is shown on stderr.
 
     :param names: Images; none is all.
     :param force: Build the named images even if they are current.
     :param nocache: As ``force``, and take nothing from Docker's build cache.
-    :returns: Image to ``status`` (current, built), ``seconds`` and ``size`` in bytes.
+    :returns: Image to what was done, seconds and size: ``built in 4.6 s, 183.6 MB``, ``current, ...``.
     :raises CommandExecutionError: An image failed: its name, step and last lines.
 
     CLI Example:
@@ -71,7 +71,7 @@ def build(
         salt-call image.build keystone glance jobs=4
     """
 
-    def act(shop: workshop.Workshop) -> dict[str, dict[str, Any]]:
+    def act(shop: workshop.Workshop) -> dict[str, str]:
         display = Display()
         results = shop.build(names, fan_out(display, _fire), force, nocache)
         display.end(results)

@@ -34,9 +34,9 @@ def built(name: str, images: list[str] | None = None, **options: Any) -> dict[st
         else:
             done = __salt__["image.build"](*wanted, **chosen)
             result["changes"] = {
-                image: {"old": todo.get(image, ""), "new": f"built in {one['seconds']} s"}
-                for image, one in done.items()
-                if one["status"] == "built"
+                image: {"old": todo[image], "new": text}
+                for image, text in done.items()
+                if image in todo
             }
             result["comment"] = f"Built {', '.join(sorted(result['changes']))}"
     except CommandExecutionError as error:
