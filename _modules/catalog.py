@@ -1,0 +1,65 @@
+"""Keystone's catalogue: the services, endpoints, users and roles that the formulas declare."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from saltern import catalog, host, secrets
+from saltern.errors import SalternError
+
+_TOOLBOX = "toolbox"
+
+
+def differences(verify: bool = False, prune: bool | None = None) -> dict[str, dict[str, Any]]:
+    """Return what differs in Keystone from what the formulas declare; changes nothing.
+
+    :param verify: Also try every user's password, a quarter of a second of Keystone's time each.
+    :param prune: Also list services that Saltern registered and that do not run any more;
+        default: keystone:prune_catalog of the pillar.
+    :returns: Thing to ``{"old": ..., "new": ...}``, without secrets.
+    :raises CommandExecutionError: The toolbox does not run here, or Keystone does not answer.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio catalog.differences verify=True
+    """
+    return _run(prune, "--check", *(["--verify"] if verify else []))
+
+
+def register(verify: bool = False, prune: bool | None = None) -> dict[str, dict[str, Any]]:
+    """Make Keystone know what the formulas declare; what it knows besides is left alone.
+
+    :param verify: Also try every user's password and set those that do not work.
+    :param prune: Also remove services that Saltern registered and that do not run any more;
+        default: keystone:prune_catalog of the pillar.
+    :returns: What changed: thing to ``{"old": ..., "new": ...}``, without secrets.
+    :raises CommandExecutionError: The toolbox does not run here, or Keystone refuses something.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio catalog.register verify=True
+    """
+    return _run(prune, *(["--verify"] if verify else []))
+
+
+def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
+    """Run ``register`` in the toolbox with what is wanted on its standard input."""
+    try:
+        context = host.context("keystone", __pillar__, __opts__, __grains__)
+        if prune is None:
+            prune = context["options"]["prune_catalog"]
+        wanted = json.dumps(catalog.wanted(context, prune))
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+    answer = __salt__["container.exec"](_TOOLBOX, ["register", *arguments], stdin=wanted)
+    if answer["exit_code"]:
+        text = answer["stderr"].strip() or f"register ended with status {answer['exit_code']}"
+        raise CommandExecutionError(secrets.mask(text, __pillar__["cloud"]["secrets"]))
+    return json.loads(answer["stdout"])["changes"]
