@@ -66,8 +66,9 @@ def main(argv: list[str]) -> int:
         os.execv(python, [python, "-B", "-m", "steps", "salt"])
     if what != "salt":
         raise SetupError(f"unknown part {what!r}: nothing for all of it, or 'virtualenv'")
+    began = float(os.environ.get("SALTERN_SETUP_BEGAN", time.monotonic()))
     changes = int(os.environ.get("SALTERN_SETUP_CHANGES", "0")) + run(salt_steps(), config)
-    took = time.monotonic() - float(os.environ.get("SALTERN_SETUP_BEGAN", time.monotonic()))
+    took = time.monotonic() - began
     done = f"{changes} steps changed something" if changes else "nothing to change"
     print(f"Set-up done in {took:.1f} s: {done}.", flush=True)
     return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import salt.client
 import salt.config
+import salt.exceptions
 import salt.fileserver
 
 from steps import Outcome, SetupError, answer, processes
@@ -62,7 +63,10 @@ def _through_master(config: Settings) -> None:
     # so that the running minion also learns the names of new modules
     answer.answer(config)
     client = salt.client.LocalClient(str(config.config_dir / "master"))
-    said = client.cmd(config.id, "saltutil.sync_all", timeout=PATIENCE, full_return=True)
+    try:
+        said = client.cmd(config.id, "saltutil.sync_all", timeout=PATIENCE, full_return=True)
+    except salt.exceptions.SaltClientError as error:
+        raise SetupError(f"salt {config.id} saltutil.sync_all failed: {error}") from error
     if said.get(config.id, {}).get("retcode") != 0:
         raise SetupError(f"salt {config.id} saltutil.sync_all failed: {said or 'no answer'}")
 

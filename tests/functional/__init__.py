@@ -1,0 +1,1 @@
+"""Tests of single parts on real Docker and Salt; a package, so that tiers may use the same file names."""

@@ -1,0 +1,1 @@
+"""Tests of every formula and image, for every distribution; a package, so that tiers may use the same file names."""
