@@ -135,10 +135,12 @@ def _phase(kind: str) -> Phase:
 
 
 def _shown(kind: str, data: Any) -> Shown:
+    screen.end_quietly()
     return {"outputter": "saltern", "data": {kind: data}}
 
 
 def _failed(what: str, error: Exception, again: str) -> Shown:
+    screen.end_quietly()
     failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
     text = progress.failure_block(what, failures, again)
     return {"outputter": "saltern", "data": {"failed": text}, "retcode": 1}

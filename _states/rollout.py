@@ -19,7 +19,7 @@ from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.host import root
 from saltern.lock import Lock
-from saltern.progress import Failure, Phase
+from saltern.progress import Failure, Phase, count
 
 _RUN = "saltern.rollout"
 
@@ -53,7 +53,7 @@ def validated(name: str) -> dict[str, Any]:
         limit = cloud.settings["limits"]["clock_offset_s"]
         __context__[_RUN] = Run(connect(__opts__), services, hosts, limit)
         placed = sum(1 for one in services.values() if one.hosts)
-        ret["comment"] = f"{placed} services on {len(hosts)} hosts."
+        ret["comment"] = f"{count(placed, 'service')} on {count(len(hosts), 'host')}."
     return ret
 
 
@@ -96,7 +96,7 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
     with _phase(name, "preflight") as (phase, ret):
         calls: dict[str, dict[str, Any]] = {host: {} for host in _run().hosts}
         _run().fleet.ask(phase, "saltern.facts", calls, deadline)
-        ret["comment"] = f"{len(calls)} hosts are ready."
+        ret["comment"] = f"{count(len(calls), 'host')} ready."
     return ret
 
 
@@ -146,20 +146,22 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
             changed = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
             ret["changes"] = changed
             hosts = {host for where in changed.values() for host in where}
-            ret["comment"] = f"Changed {len(changed)} services on {len(hosts)} hosts.{note}"
+            ret["comment"] = (
+                f"Changed {count(len(changed), 'service')} on {count(len(hosts), 'host')}.{note}"
+            )
     return ret
 
 
 def called(
     name: str,
-    fun: str,
+    function: str,
     deadline: float = 600,
     at_once: int = 0,
     service: str | None = None,
 ) -> dict[str, Any]:
     """Run a function on the hosts; it gets the names of its host's services of this run.
 
-    :param fun: Execution function that takes ``services`` and returns what it has changed, or
+    :param function: Execution function that takes ``services`` and returns what it has changed, or
         nothing; a failure is an exception in it.
     :param deadline: Seconds a host has.
     :param at_once: Hosts that do it together; 0 is all.
@@ -171,29 +173,29 @@ def called(
         if service:
             calls = {host: call for host, call in calls.items() if service in call["services"]}
         if __opts__["test"]:
-            ret.update(result=None, comment=f"Would call {fun} on {', '.join(calls)}.")
+            ret.update(result=None, comment=f"Would call {function} on {', '.join(calls)}.")
         else:
-            answers = run.fleet.call(phase, fun, calls, deadline, at_once)
+            answers = run.fleet.call(phase, function, calls, deadline, at_once)
             ret["changes"] = {host: answer for host, answer in answers.items() if answer}
-            ret["comment"] = f"Changed {len(ret['changes'])} of {len(calls)} hosts."
+            ret["comment"] = f"Changed {len(ret['changes'])} of {count(len(calls), 'host')}."
     return ret
 
 
-def checked(name: str, fun: str, clock: bool = False, deadline: float = 300) -> dict[str, Any]:
-    """Run checks on the hosts and show them as a table; any failed check stops the run.
+def checked(name: str, function: str, clock: bool = False, deadline: float = 300) -> dict[str, Any]:
+    """Run checks on the hosts and show them as a table; a failed check stops the run.
 
-    :param fun: Execution function that takes ``services`` and returns a list of checks, each with
+    :param function: Execution function that takes ``services`` and returns a list of checks, each with
         ``check``, ``ok``, ``found`` and ``remedy``.
     :param clock: Also check the hosts' clocks, which ``preflight`` has asked.
     :param deadline: Seconds a host has.
     """
     with _phase(name, "checked") as (phase, ret):
         run = _run()
-        answers = run.fleet.call(phase, fun, run.calls(), deadline)
+        answers = run.fleet.call(phase, function, run.calls(), deadline)
         if clock:
             for host, rows in answers.items():
                 rows.append(prechecks.clock(*run.fleet.clocks[host], run.clock_offset_s))
-        ret["comment"] = checks.table(answers)
+        phase.table(checks.table(answers))
         wrong = [
             Failure(one["found"], host, state=one["check"], remedy=one["remedy"])
             for host, found in answers.items()
@@ -202,6 +204,8 @@ def checked(name: str, fun: str, clock: bool = False, deadline: float = 300) -> 
         ]
         if wrong:
             raise RolloutError(wrong)
+        total = sum(len(rows) for rows in answers.values())
+        ret["comment"] = f"{count(total, 'check')} on {count(len(answers), 'host')}, all good."
     return ret
 
 
@@ -219,8 +223,7 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
         ok = True
     except (SalternError, SaltException) as error:
         failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
-        table = f"{ret['comment']}\n" if ret["comment"] else ""
-        ret.update(result=False, comment=f"{table}{error}")
+        ret.update(result=False, comment=str(error))
         block = progress.failure_block(__low__["__id__"], failures, _command())
         screen.last_word(block, __opts__)
     except SystemExit:

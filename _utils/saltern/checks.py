@@ -19,7 +19,7 @@ def check(name: str, ok: bool, found: str, remedy: str = "") -> Check:
 
 
 def table(found: Mapping[str, Sequence[Check]]) -> str:
-    """Return the checks of all hosts: a row a check, a column a host, then each failure's remedy."""
+    """Return the checks of all hosts: a row a check, a column a host."""
     hosts = list(found)
     names = list(dict.fromkeys(one["check"] for checks in found.values() for one in checks))
     cells = {(host, one["check"]): one["ok"] for host in hosts for one in found[host]}
@@ -30,8 +30,4 @@ def table(found: Mapping[str, Sequence[Check]]) -> str:
         marks = [{True: "ok", False: "FAILED", None: "-"}[cells.get((h, name))] for h in hosts]
         row = [f"{name:{first}}", *(f"{m:{w}}" for m, w in zip(marks, widths, strict=True))]
         lines.append("  ".join(row))
-    for host, checks in found.items():
-        for one in checks:
-            if not one["ok"]:
-                lines.append(f"{host}: {one['check']}: {one['found']}. {one['remedy']}")
     return "\n".join(line.rstrip() for line in lines)

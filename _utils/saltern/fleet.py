@@ -64,7 +64,7 @@ class Fleet:
         :raises RolloutError: A host is silent, fails, or keeps other code.
         """
         answers: dict[str, dict[str, Any]] = {}
-        synced = False
+        synced = ""
         while len(answers) < len(calls):
             open_ = {host: call for host, call in calls.items() if host not in answers}
             found = self._run(phase, fun, open_, deadline, lenient=not synced)
@@ -73,11 +73,12 @@ class Fleet:
             busy = {host: found[host]["busy"] for host in found if host not in old}
             busy = {host: job for host, job in busy.items() if job}
             answers |= {host: found[host] for host in found if host not in (*old, *busy)}
-            if old and synced:
+            if old and synced == wanted:
                 raise RolloutError([_other_code(host) for host in old])
             if old:
+                # The checkout may change meanwhile: then once more.
+                synced = wanted
                 self._sync(phase, old, deadline)
-                synced = True
             if busy:
                 self._wait(phase, busy, deadline)
         return answers
@@ -151,9 +152,9 @@ class Fleet:
             done += 1
             percent = 100 * done // schedule.total
             if not wrong:
-                count = sum(1 for one in event.value.values() if one.get("changes"))
-                changed.setdefault(service, {})[host] = count
-            text = wrong[0].reason if wrong else f"{count} states changed"
+                states = sum(1 for one in event.value.values() if one.get("changes"))
+                changed.setdefault(service, {})[host] = states
+            text = wrong[0].reason if wrong else f"{progress.count(states, 'state')} changed"
             phase.host(host, f"{service}: {text}", not wrong, event.seconds, percent)
             schedule.finished(service, ok=not wrong)
             start()

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from saltern import secrets
+from saltern.progress import count
 
 Change = dict[str, Any]
 Plan = dict[str, list[Change]]
@@ -93,13 +94,10 @@ def text(plans: Mapping[str, Plan]) -> str:
                 if change["result"] is False or not change["changes"]:
                     lines += _indent(str(change["comment"]))
                 lines += _indent(_changes(change["changes"]))
-    count = sum(len(changes) for plan in plans.values() for changes in plan.values())
-    places = sum(len(plan) for plan in plans.values())
-    lines.append(
-        f"\n{count} states of {places} services would change."
-        if count
-        else "\nNothing would change."
-    )
+    states = sum(len(changes) for plan in plans.values() for changes in plan.values())
+    services = len({service for plan in plans.values() for service in plan})
+    what = f"{count(states, 'state')} of {count(services, 'service')}" if states else "Nothing"
+    lines.append(f"\n{what} would change.")
     return "\n".join(lines).lstrip("\n")
 
 

@@ -69,6 +69,10 @@ class Phase:
         """Say that a host has finished one state."""
         self._tell("state", host=host, text=state, ok=ok, seconds=round(seconds, 1))
 
+    def table(self, text: str) -> None:
+        """Show a table."""
+        self._tell("table", text=text)
+
     def end(self, ok: bool, text: str) -> None:
         """Say that the phase is over."""
         seconds = round(self._clock() - self._started, 1)
@@ -80,12 +84,19 @@ class Phase:
         self._say(line(what, data))
 
 
+def count(number: int, noun: str) -> str:
+    """Return ``1 host`` or ``2 hosts``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def line(what: str, data: Mapping[str, Any]) -> str:
     """Return an event as a line for people.
 
     :param what: Last part of the event's tag.
     :param data: The event.
     """
+    if what == "table":
+        return str(data["text"])
     if what == "begin":
         return f"{data['phase']} ..."
     mark = "" if data.get("ok", True) else "FAILED: "
@@ -114,7 +125,9 @@ def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
     rest = failures[_FAILURES_IN_FULL:]
     if rest:
         where = ", ".join(sorted({failure.host for failure in rest if failure.host}))
-        lines += _field("and", f"{len(rest)} more failures{' on ' + where if where else ''}")
+        lines += _field(
+            "and", f"{count(len(rest), 'more failure')}{' on ' + where if where else ''}"
+        )
     lines += _field("then", again)
     return "\n".join(lines)
 

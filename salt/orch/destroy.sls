@@ -20,6 +20,6 @@ See that every host answers:
 
 Remove the services:
   rollout.called:
-    - fun: saltern.destroy
+    - function: saltern.destroy
     - deadline: 900
     - failhard: True

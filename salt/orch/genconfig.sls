@@ -15,6 +15,6 @@ See that every host answers:
 
 Write the configuration:
   rollout.called:
-    - fun: saltern.genconfig
+    - function: saltern.genconfig
     - deadline: 600
     - failhard: True

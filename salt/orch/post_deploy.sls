@@ -15,7 +15,7 @@ See that every host answers:
 
 Write what people need to use the cloud:
   rollout.called:
-    - fun: saltern.post_deploy
+    - function: saltern.post_deploy
     - service: toolbox
     - deadline: 120
     - failhard: True

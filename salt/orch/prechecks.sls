@@ -12,7 +12,7 @@ See that every host answers:
 
 Check the hosts:
   rollout.checked:
-    - fun: precheck.hosts
+    - function: precheck.hosts
     - clock: True
     - deadline: 120
     - failhard: True

@@ -15,7 +15,7 @@ See that every host answers:
 
 Pull the images:
   rollout.called:
-    - fun: saltern.pull
+    - function: saltern.pull
     - at_once: 10
     - deadline: 3600
     - failhard: True

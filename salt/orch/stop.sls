@@ -15,6 +15,6 @@ See that every host answers:
 
 Stop the services:
   rollout.called:
-    - fun: saltern.stop
+    - function: saltern.stop
     - deadline: 900
     - failhard: True

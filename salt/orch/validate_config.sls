@@ -15,6 +15,6 @@ See that every host answers:
 
 Run the services' own checkers:
   rollout.checked:
-    - fun: precheck.config
+    - function: precheck.config
     - deadline: 900
     - failhard: True

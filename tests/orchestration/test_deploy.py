@@ -146,7 +146,7 @@ def test_another_terminal_can_watch_a_run(cloud):
         watcher.send_signal(signal.SIGINT)
         out, _ = watcher.communicate(timeout=60)
     assert "Apply the changes, service by service ..." in out
-    assert "three: gamma: 1 states changed" in out
+    assert "three: gamma: 1 state changed" in out
     assert "100% " in out
     assert "Traceback" not in out
 
