@@ -17,7 +17,6 @@ import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
 from saltern.containers import host as hosts
-from saltern.containers import once
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
 from saltern.containers.engine import Engine, Result
 from saltern.containers.host import Host
@@ -103,7 +102,7 @@ def plan(
     with _errors():
         wanted = _spec(name=name, image=image, **spec)
         generation = _generation(service, wanted, generation)
-        return _shown(name, hosts.decide(_host().snapshot(), wanted, service, generation))
+        return _shown(name, _host().plan(wanted, service, generation))
 
 
 def running(
@@ -233,71 +232,31 @@ def run(
         return asdict(result)
 
 
-def once_due(
+def facts(
     name: str,
     service: str,
     image: str,
-    rerun_on: list[str],
     generation: Mapping[str, str] | None = None,
     **spec: Any,
-) -> dict[str, dict[str, Any]]:
-    """Return why a once-task must run: each thing with ``old`` and ``new``; empty if it need not.
+) -> dict[str, str]:
+    """Return what a container would be made from now: ``image`` (id), ``config``, ``spec``.
 
-    rerun_on
-        What makes it run again: ``image``, ``config``, ``spec``.
+    Each is an id or a digest, empty where there is none. Arguments as for :py:func:`plan`.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt-call container.once_due keystone-db-sync service=keystone \\
-            image=saltern/keystone:2026.2 rerun_on='[image]'
+        salt-call container.facts keystone-db-sync service=keystone image=saltern/keystone:2026.2
     """
     with _errors():
         wanted = _spec(name=name, image=image, **spec)
-        facts = _facts(wanted, rerun_on, _generation(service, wanted, generation))
-        due = once.due(once.read(_marker(name)), facts)
-        return {one.field: {"old": one.old, "new": one.new} for one in due}
-
-
-def once_done(
-    name: str,
-    service: str,
-    image: str,
-    rerun_on: list[str],
-    generation: Mapping[str, str] | None = None,
-    **spec: Any,
-) -> bool:
-    """Note that a once-task has succeeded, with the arguments of :py:func:`once_due`.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call container.once_done keystone-db-sync service=keystone \\
-            image=saltern/keystone:2026.2 rerun_on='[image]'
-    """
-    with _errors():
-        wanted = _spec(name=name, image=image, **spec)
-        facts = _facts(wanted, rerun_on, _generation(service, wanted, generation))
-        once.write(_marker(name), facts)
-        return True
-
-
-def once_forget(name: str) -> bool:
-    """Forget that a once-task ran, so that it runs again; return whether it was known.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call container.once_forget keystone-db-sync
-    """
-    try:
-        _marker(name).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+        generation = _generation(service, wanted, generation)
+        return {
+            "image": _host().snapshot().image_id(image) or "",
+            "config": generation["digest"] if generation else "",
+            "spec": wanted.digest,
+        }
 
 
 def exec_(
@@ -432,11 +391,14 @@ def _host() -> Host:
     kept = __context__.get(_CONTEXT)
     # A state with `parallel: True` is a fork: it must not share the parent's connection.
     if not kept or kept[0] != os.getpid():
-        prefix = __opts__.get("saltern", {}).get("prefix", "")
-        kept = __context__[_CONTEXT] = (
-            os.getpid(),
-            Host(Engine(), prefix, lambda step: log.info("container replacement: %s", step)),
+        settings = __opts__.get("saltern", {})
+        host = Host(
+            Engine(),
+            settings.get("prefix", ""),
+            lambda step: log.info("container replacement: %s", step),
+            _var() / "locks",
         )
+        kept = __context__[_CONTEXT] = (os.getpid(), host)
     return kept[1]
 
 
@@ -452,15 +414,8 @@ def _generation(
     return __salt__["generation.path"](service)
 
 
-def _facts(spec: Spec, rerun_on: list[str], generation: Mapping[str, str] | None) -> dict[str, str]:
-    config = generation["digest"] if generation else ""
-    return once.facts(rerun_on, _host().snapshot().image_id(spec.image), config, spec.digest)
-
-
-def _marker(name: str) -> Path:
-    settings = __opts__.get("saltern", {})
-    var = settings.get("var", "/var/lib/saltern")
-    return Path(var, "once", f"{settings.get('prefix', '')}{name}.json")
+def _var() -> Path:
+    return Path(__opts__.get("saltern", {}).get("var", "/var/lib/saltern"))
 
 
 def _shown(name: str, plan_: hosts.Plan) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def ran(
     }
     rerun_on = ["image"] if rerun_on is None else rerun_on
     try:
-        due = __salt__["container.once_due"](name, rerun_on=rerun_on, **wanted)
+        due = __salt__["once.due"](name, __salt__["container.facts"](name, **wanted), rerun_on)
         if not due:
             return {**ret, "comment": f"{name} has run already"}
         if __opts__["test"]:
@@ -192,7 +192,7 @@ def ran(
             comment = f"{name} exited with code {result['retcode']}.\nIts last lines:\n{last}"
             return {**ret, "result": False, "comment": comment}
         # The image may have been pulled just now: its id is known only after the run.
-        __salt__["container.once_done"](name, rerun_on=rerun_on, **wanted)
+        __salt__["once.done"](name, __salt__["container.facts"](name, **wanted), rerun_on)
     except CommandExecutionError as error:
         return {**ret, "result": False, "comment": str(error)}
     return {**ret, "changes": due, "comment": f"{name} has run"}

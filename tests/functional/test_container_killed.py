@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -113,6 +115,19 @@ def test_absent_takes_away_what_was_left(call, api, prefix, web, killed):
     killed({**web, "environment": {"NEW": "1"}}, "named")
     assert len(call("container.absent", "web")) == 2
     assert _names(api, prefix) == {}
+
+
+def test_two_runs_never_change_one_container_at_once(call, web, prefix, salt_loaded):
+    """The second one says so; a no-op is no change and goes on."""
+    del web["healthcheck"]
+    call("container.running", **web)
+    lock = Path(salt_loaded.opts["saltern"]["var"], "locks", f"{prefix}web.lock")
+    with open(lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert call("container.running", **web)["action"] == "nothing"
+        with pytest.raises(CommandExecutionError, match=f"another run is changing {prefix}web"):
+            call("container.running", **{**web, "memory": "32m"})
+    assert call("container.running", **{**web, "memory": "32m"})["action"] == "replace"
 
 
 def _names(api, prefix):

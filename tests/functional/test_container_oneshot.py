@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from salt.exceptions import CommandExecutionError
@@ -24,25 +25,27 @@ def test_exit_code_and_both_outputs_are_returned(call, api, prefix, task):
     assert not api.containers(all=True, filters={"name": f"^/{prefix}"})
 
 
-def test_input_arrives_whole_and_nowhere_else(call, api, prefix, task):
+def test_input_arrives_whole_and_nowhere_else(call, api, prefix, task, tmp_path):
     """More than any buffer, read to its end by the process; Docker never shows it."""
     data = "s3cret\n" * 200_000
-    shown = []
-
-    def look():
-        for _ in range(200):
-            found = api.containers(all=True, filters={"name": f"^/{prefix}task"})
-            if found:
-                shown.append(str(api.inspect_container(found[0]["Id"])))
-                return
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    result = call("container.run", command=["cat"], stdin=data, **task)
-    watcher.join()
-    assert result["stdout"] == data
-    assert shown
-    assert "s3cret" not in shown[0]
+    task["volumes"] = [f"{tmp_path}:/shared"]
+    task["command"] = [
+        *("sh", "-c"),
+        "cat; echo x >/shared/read; while ! test -e /shared/go; do sleep 0.1; done",
+    ]
+    results = []
+    runner = threading.Thread(
+        target=lambda: results.append(call("container.run", stdin=data, **task))
+    )
+    runner.start()
+    while runner.is_alive() and not (tmp_path / "read").exists():
+        time.sleep(0.1)
+    shown = str(api.inspect_container(f"{prefix}task")) + str(api.top(f"{prefix}task"))
+    (tmp_path / "go").touch()
+    runner.join()
+    assert results == [{"retcode": 0, "stdout": data, "stderr": ""}]
+    assert "cat; echo x" in shown
+    assert "s3cret" not in shown
 
 
 def test_a_process_that_ignores_its_input_ends_well(call, task):

@@ -86,6 +86,7 @@ def test_ran_runs_once_for_each_image(state, call, task, image):
     assert planned["result"] is None
     assert list(planned["changes"]) == ["image"]
     assert state("ran", **task)["changes"]
+    assert list(call("once.list")["task"]) == ["image"]
     seen = call("container.run", **{**task, "name": "look", "command": ["cat", "/data/runs"]})
     assert seen["stdout"].split() == ["ran", "ran"]
 
@@ -98,7 +99,7 @@ def test_ran_that_fails_is_tried_again(state, call, task):
     assert "exited with code 2" in failed["comment"]
     assert "no such table" in failed["comment"]
     assert state("ran", **task)["changes"]
-    assert call("container.once_forget", "task") is True
+    assert call("once.forget", "task") is True
     assert state("ran", test=True, **task)["result"] is None
 
 

@@ -187,12 +187,19 @@ def test_latest_is_the_tag_where_none_is_given(image, full):
 
 def test_a_once_task_runs_for_what_it_names():
     """The marker holds just that."""
-    wanted = once.facts(["image", "config"], "sha256:aaa", "g1", "s1")
+    facts = {"image": "sha256:aaa", "config": "g1", "spec": "s1"}
+    wanted = once.chosen(facts, ["image", "config"])
     assert wanted == {"image": "sha256:aaa", "config": "g1"}
     assert once.due(None, wanted) == [Change("ran", None, "for the first time")]
     assert once.due(wanted, wanted) == []
     assert once.due({**wanted, "config": "g0"}, wanted) == [Change("config", "g0", "g1")]
-    assert once.due({}, once.facts([], None, "", "")) == []
+    assert once.due({}, once.chosen(facts, [])) == []
+
+
+def test_an_unknown_reason_is_refused_with_the_nearest():
+    """As for every other field."""
+    with pytest.raises(SalternError, match=r"found 'imag', allowed: image; did you mean 'image'\?"):
+        once.chosen({"image": "a"}, ["imag"])
 
 
 def test_a_marker_survives_and_a_broken_one_is_told(tmp_path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,7 @@ from saltern.containers.actual import Container, Snapshot
 from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
 from saltern.containers.fields import nearest
 from saltern.containers.health import gate
+from saltern.containers.lock import locked
 from saltern.containers.replace import Replacement, Step, recover
 from saltern.containers.spec import Change, Spec
 from saltern.containers.stream import TimedOutError
@@ -98,13 +100,19 @@ class Host:
 
     :param prefix: Put before the names of containers and volumes.
     :param progress: Told each step of a replacement, see `Replacement`.
+    :param locks: Directory of lock files, so that two runs never change one container at once.
     """
 
     def __init__(
-        self, engine: Engine, prefix: str = "", progress: Callable[[str], None] = lambda step: None
+        self,
+        engine: Engine,
+        prefix: str = "",
+        progress: Callable[[str], None] = lambda step: None,
+        locks: Path | None = None,
     ) -> None:
         self.engine = engine
         self.prefix = prefix
+        self._locks = locks
         self._progress = progress
         self._snapshot: Snapshot | None = None
 
@@ -135,20 +143,27 @@ class Host:
             raise SalternError(f"there is no container {name} on this host{near}")
         return found
 
+    def plan(self, spec: Spec, service: str, generation: Generation | None = None) -> Plan:
+        """Return what `running` would do; change nothing."""
+        if self.snapshot().image_id(spec.image) is None:
+            self.changed()  # it may have been built or pulled since the listing
+        return decide(self.snapshot(), spec, service, generation)
+
     def running(self, spec: Spec, service: str, generation: Generation | None = None) -> Plan:
         """Make a container run as wanted; return what was done.
 
         :raises SalternError: It did not come up, or something is missing on the host.
         """
-        plan = decide(self.snapshot(), spec, service, generation)
+        plan = self.plan(spec, service, generation)
         if plan.action is Action.NOTHING:
             return plan
-        replacement = self._replacement(spec)
-        try:
+        with self._changing(spec.name):
+            plan = self.plan(spec, service, generation)
+            replacement = self._replacement(spec)
             if plan.repair:
                 replacement.repair(plan.repair, plan.matches)
                 self.changed()
-            todo = decide(self.snapshot(), spec, service, generation)
+            todo = self.plan(spec, service, generation)
             if todo.action in (Action.CREATE, Action.REPLACE):
                 self._create(replacement, spec, service, generation, todo)
             elif todo.action in (Action.START, Action.CHECK):
@@ -156,8 +171,6 @@ class Host:
                 if not verdict.healthy:
                     logs = verdict.logs or "(it wrote nothing)"
                     raise SalternError(f"{spec.name} {verdict.reason}.\nIts last lines:\n{logs}")
-        finally:
-            self.changed()
         return plan
 
     def absent(self, name: str, volumes: bool = False) -> list[str]:
@@ -165,10 +178,11 @@ class Host:
 
         :param volumes: Its named volumes go, too, unless another container uses them.
         """
-        found = [one for one in self.snapshot().containers.values() if one.name == name]
         removed, named = [], set()
-        try:
-            for one in found:
+        with self._changing(name):
+            for one in self.snapshot().containers.values():
+                if one.name != name:
+                    continue
                 if one.state in ("running", "restarting", "paused"):
                     self.engine.stop(one.id)
                 self.engine.remove(one.id)
@@ -180,8 +194,6 @@ class Host:
                 except (ConflictError, NotFoundError):
                     continue  # another container uses it, or nothing was ever written
                 removed.append(volume)
-        finally:
-            self.changed()
         return removed
 
     def stopped(self, name: str) -> bool:
@@ -189,10 +201,8 @@ class Host:
         one = self.snapshot().get(name)
         if not one or one.state not in ("running", "restarting", "paused"):
             return False
-        try:
+        with self._changing(name):
             self.engine.stop(one.id)
-        finally:
-            self.changed()
         return True
 
     def started(self, name: str, deadline: float, restart: bool = False) -> None:
@@ -200,15 +210,13 @@ class Host:
 
         :raises SalternError: It did not come up.
         """
-        one = self.get(name)
-        try:
+        with self._changing(name):
+            one = self.get(name)
             if restart:
                 self.engine.stop(one.id)
             since = None if one.state == "running" and not restart else time.time()
             self.engine.start(one.id)
             verdict = gate(self.engine, one.id, deadline, since)
-        finally:
-            self.changed()
         if not verdict.healthy:
             raise SalternError(f"{name} {verdict.reason}.\nIts last lines:\n{verdict.logs}")
 
@@ -230,23 +238,31 @@ class Host:
         """
         spec = replace(spec, restart_policy="no", healthcheck={"test": ("NONE",), **_NO_CHECK})
         name = self.full_name(spec.name)
-        begin = time.monotonic()
-        self._wait_for_earlier(name, timeout)
-        self._need(spec, service, generation)
-        body = self._body(spec, service, generation)
-        body["Labels"][dockerapi.LABEL_ONCE] = "true"
-        body.update(OpenStdin=stdin is not None, StdinOnce=stdin is not None)
-        # The output is read here; a second copy on the disk could keep a secret.
-        body["HostConfig"]["LogConfig"] = {"Type": "none", "Config": {}}
-        try:
+        deadline = time.monotonic() + timeout
+        with self._changing(spec.name):
+            self._wait_for_earlier(name, timeout)
+            self._need(spec, service, generation)
+            body = self._body(spec, service, generation)
+            body["Labels"][dockerapi.LABEL_ONCE] = "true"
+            body.update(OpenStdin=stdin is not None, StdinOnce=stdin is not None)
+            # The output is read here; a second copy on the disk could keep a secret.
+            body["HostConfig"]["LogConfig"] = {"Type": "none", "Config": {}}
             container = self.engine.create(name, body)
             try:
-                left = timeout - (time.monotonic() - begin)
+                left = deadline - time.monotonic()
                 return self.engine.run_to_end(container, stdin, max(left, 1))
             finally:
                 self.engine.remove(container)
-        finally:
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        """Hold the container's lock, and see what is there before and after."""
+        with locked(self._locks, self.full_name(name)):
             self.changed()
+            try:
+                yield
+            finally:
+                self.changed()
 
     def _wait_for_earlier(self, name: str, timeout: float) -> None:
         try:

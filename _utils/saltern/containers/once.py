@@ -12,31 +12,24 @@ from saltern.containers.fields import nearest
 from saltern.containers.spec import Change
 from saltern.errors import SalternError
 
-# What can make a task run again.
-REASONS = ("image", "config", "spec")
 
+def chosen(facts: Mapping[str, str], rerun_on: Iterable[str]) -> dict[str, str]:
+    """Return what a marker holds: those of `facts` that make the task run again.
 
-def facts(
-    rerun_on: Iterable[str], image_id: str | None, config: str, spec_digest: str
-) -> dict[str, str]:
-    """Return what a marker holds: the value of each thing that makes the task run again.
-
-    :raises SalternError: `rerun_on` names something unknown.
+    :raises SalternError: `rerun_on` names something else.
     """
-    known = dict(zip(REASONS, (image_id or "", config, spec_digest), strict=True))
     for name in rerun_on:
-        if name not in known:
-            raise SalternError(
-                f"rerun_on: found {name!r}, allowed: {', '.join(REASONS)}{nearest(name, REASONS)}"
-            )
-    return {name: known[name] for name in rerun_on}
+        if name not in facts:
+            known = ", ".join(facts)
+            raise SalternError(f"rerun_on: found {name!r}, allowed: {known}{nearest(name, facts)}")
+    return {name: facts[name] for name in rerun_on}
 
 
 def due(marker: Mapping[str, Any] | None, wanted: Mapping[str, str]) -> list[Change]:
     """Return why a task must run; nothing if it need not.
 
     :param marker: What `read` returned.
-    :param wanted: What `facts` returned.
+    :param wanted: What `chosen` returned.
     """
     if marker is None:
         return [Change("ran", None, "for the first time")]

@@ -1,0 +1,31 @@
+"""One run at a time for each container of a host."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from saltern.errors import SalternError
+
+
+@contextmanager
+def locked(directory: Path | None, name: str) -> Iterator[None]:
+    """Hold the lock of a container; a killed process gives it back.
+
+    :param directory: Where lock files are; None locks nothing.
+    :raises SalternError: Another process holds it.
+    """
+    if directory is None:
+        yield
+        return
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    with open(directory / f"{name}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SalternError(
+                f"another run is changing {name} just now: wait for it (salt-call saltutil.running)"
+            ) from None
+        yield
