@@ -19,6 +19,9 @@ from steps.settings import Settings
 ROLES = ("minion", "master")
 # what of Docker's is ours: kind -> label, in the order in which they can be removed
 LABELS = {"containers": "saltern.service", "volumes": "saltern.service", "images": "saltern.hash"}
+# what orch.post_deploy puts on the PATH, and how it says that it did (_utils/saltern/clients.py)
+COMMAND = Path("/usr/local/bin/openstack")
+MARK = "# Written by Saltern"
 
 
 def main() -> int:
@@ -51,6 +54,7 @@ def survey(config: Settings) -> dict[str, list]:
         "daemons": [f"salt-{role}" for role in ROLES if processes.salt(config.config_dir, role)]
         + ["dockerd (started by set-up)"] * bool(docker.ours(config)),
         **{kind: _names(kind, label) for kind, label in labels.items()},
+        "commands": [COMMAND] * (bool(labels) and _written_by_us(COMMAND)),
         "folders": [place for place in _folders(config) if place.exists()],
         "units": [unit for role in ROLES if (unit := _unit(role)).exists()],
     }
@@ -66,6 +70,8 @@ def remove(config: Settings, found: dict[str, list]) -> None:
     for kind in LABELS:
         _delete(kind, found.get(kind, []))
     processes.stop(lambda: docker.ours(config))
+    for command in found["commands"]:
+        command.unlink()
     for place in _folders(config):
         shutil.rmtree(place, ignore_errors=True)
 
@@ -79,6 +85,10 @@ def _folders(config: Settings) -> list[Path]:
         config.virtualenv,
         config.checkout / "build",
     ]
+
+
+def _written_by_us(path: Path) -> bool:
+    return path.is_file() and MARK in path.read_text(errors="replace")
 
 
 def _unit(role: str) -> Path:

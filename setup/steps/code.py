@@ -63,12 +63,19 @@ def _through_master(config: Settings) -> None:
     # so that the running minion also learns the names of new modules
     answer.answer(config)
     client = salt.client.LocalClient(str(config.config_dir / "master"))
-    try:
-        said = client.cmd(config.id, "saltutil.sync_all", timeout=PATIENCE, full_return=True)
-    except salt.exceptions.SaltClientError as error:
-        raise SetupError(f"salt {config.id} saltutil.sync_all failed: {error}") from error
-    if said.get(config.id, {}).get("retcode") != 0:
-        raise SetupError(f"salt {config.id} saltutil.sync_all failed: {said or 'no answer'}")
+    # sync_all only asks for the refresh and returns; the second call waits until it is done
+    for function, options in (
+        ("saltutil.sync_all", {"refresh": False}),
+        ("saltutil.refresh_modules", {"async": False}),
+    ):
+        try:
+            said = client.cmd(
+                config.id, function, kwarg=options, timeout=PATIENCE, full_return=True
+            )
+        except salt.exceptions.SaltClientError as error:
+            raise SetupError(f"salt {config.id} {function} failed: {error}") from error
+        if said.get(config.id, {}).get("retcode") != 0:
+            raise SetupError(f"salt {config.id} {function} failed: {said or 'no answer'}")
 
 
 def _by_itself(config: Settings) -> None:
