@@ -40,8 +40,8 @@ def present(service: str) -> bool:
         with _connection(user, password, name):
             return True
     except pymysql.MySQLError as error:
-        # 1044/1045: access denied to the database or to the server; 1049: no such database.
-        if error.args and error.args[0] in (1044, 1045, 1049):
+        # 1044/1045/1698: access denied to the database or the server; 1049: no such database.
+        if error.args and error.args[0] in (1044, 1045, 1049, 1698):
             return False
         raise CommandExecutionError(_explain(error)) from error
 
