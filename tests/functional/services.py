@@ -1,0 +1,111 @@
+"""One service of the product as a test deploys it: rendered from its formula, run by its states."""
+
+from __future__ import annotations
+
+import copy
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import clouds
+import docker
+import yaml
+
+from saltern import cloud, expand, formulas, generation, templates
+
+# Loopback addresses that neither the product nor another test uses.
+HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
+
+
+class Deployment:
+    """A service on the only host of a small cloud.
+
+    :ivar service: Its name.
+    :ivar container: Full name of its container.
+    :ivar api: Docker's SDK, to look at what happens.
+    """
+
+    def __init__(self, service: str, loaded: SimpleNamespace, call: Callable[..., Any]) -> None:
+        self.service = service
+        self.container = loaded.opts["saltern"]["prefix"] + service
+        self.api = docker.APIClient(version="auto")
+        self._loaded = loaded
+        self._call = call
+        self._catalog = copy.deepcopy(formulas.load([clouds.ROOT / "formulas"]))
+        call("image.build", service, **self._places())
+
+    def port(self, name: str, number: int, **more: Any) -> None:
+        """Move a port of the service, or give it another one."""
+        ports = self._catalog[self.service].setdefault("ports", {})
+        ports.setdefault(name, {"frontend": "none"}).update(port=number, **more)
+
+    def deploy(self, options: dict[str, Any] | None = None, **secrets: str) -> dict[str, Any]:
+        """Write the configuration and apply the states of the service; return the last result.
+
+        :param options: The service's pillar.
+        :param secrets: Values of the secrets it declares.
+        """
+        pillar = {
+            "saltern": {
+                "internal_address": INTERNAL,
+                "external_address": EXTERNAL,
+                "hosts": {"one": {"address": HOST, "roles": ["control"]}},
+            },
+            self.service: options or {},
+        }
+        wanted = {self.service: self._catalog[self.service]}
+        made = cloud.load(pillar, wanted)
+        assert not made.problems
+        users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
+        view = made.view("one", {self.service: secrets}, users)
+        context = templates.Context(view, self.service, cpus=2, memory_mb=4096)
+        formula = view["formulas"][self.service]
+        written = generation.render(self.service, formula, clouds.source(self.service), context)
+        path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
+        result: dict[str, Any] = {}
+        for body in expand.states(self.service, view, context).values():
+            for function, arguments in body.items():
+                if function != "container.running":
+                    continue
+                spec = {key: value for one in arguments for key, value in one.items()}
+                spec.pop("require", None)
+                spec["generation"] = {"digest": written.digest, "path": str(path)}
+                self._loaded.context.clear()
+                result = self._loaded.states[function](**spec)
+        return result
+
+    def run(self, *command: str, stdin: str | None = None) -> str:
+        """Run a command in the container and return its output; it must succeed."""
+        done = self._call("container.exec", self.service, list(command), stdin=stdin)
+        assert done["retcode"] == 0, done
+        return done["stdout"]
+
+    def kill(self, process: str) -> None:
+        """Kill the server as a crash would; Docker's restart policy takes it from there."""
+        top = self.api.top(self.container, ps_args="-eo pid,comm")
+        numbers = [int(row[0]) for row in top["Processes"] if row[1] == process]
+        assert numbers, top
+        for number in numbers:
+            os.kill(number, signal.SIGKILL)
+
+    def _places(self) -> dict[str, str]:
+        root = Path(self._loaded.opts["root_dir"])
+        return {"log_dir": str(root / "build-log"), "state_dir": str(root / "build")}
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Wait until a condition holds and return its value."""
+    end = time.monotonic() + seconds
+    last: Exception | None = None
+    while time.monotonic() < end:
+        try:
+            if value := condition():
+                return value
+        except Exception as error:
+            last = error
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s: {what} (last error: {last})")

@@ -1,0 +1,94 @@
+"""HAProxy as deployed: requests reach a service through both addresses, and only a healthy one."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from .services import EXTERNAL, HOST, INTERNAL, Deployment, until
+
+PORT = 18999
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with the headers of the request; its health can be changed."""
+
+    healthy = True
+
+    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+        status = 200 if Echo.healthy or self.path != "/healthcheck" else 503
+        body = json.dumps(dict(self.headers)).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def backend() -> Iterator[None]:
+    """Serve on the host's address."""
+    Echo.healthy = True
+    server = ThreadingHTTPServer((HOST, PORT), Echo)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def haproxy(salt_loaded, call) -> Deployment:
+    """Return the service with its image built and one more frontend."""
+    deployment = Deployment("haproxy", salt_loaded, call)
+    deployment.port("web", PORT, frontend="http", check="/healthcheck", external=True)
+    return deployment
+
+
+def get(address: str) -> dict[str, str]:
+    """Return the headers that the backend received."""
+    with urllib.request.urlopen(f"http://{address}:{PORT}/", timeout=5) as answer:
+        return {key.lower(): value for key, value in json.load(answer).items()}
+
+
+def refused() -> bool:
+    """Return whether HAProxy says that no server is available."""
+    try:
+        get(INTERNAL)
+    except urllib.error.HTTPError as error:
+        return error.code == 503
+    return False
+
+
+def test_passes_requests_to_healthy_servers_only(haproxy: Deployment, backend: None) -> None:
+    result = haproxy.deploy({"check_interval": "500ms"})
+    assert result["result"] is True, result["comment"]
+    for address in (INTERNAL, EXTERNAL):
+        seen = get(address)
+        assert seen["x-forwarded-proto"] == "http"
+        assert seen["x-forwarded-host"] == f"{address}:{PORT}"
+        assert seen["x-forwarded-for"].startswith("127.")
+    Echo.healthy = False
+    until(refused, "the server is left out")
+    Echo.healthy = True
+    until(lambda: get(INTERNAL), "the server is used again")
+
+
+def test_a_wrong_configuration_brings_the_old_one_back(haproxy: Deployment, backend: None) -> None:
+    assert haproxy.deploy()["result"] is True
+    wrong = {
+        "config": {"haproxy.cfg": "global\n    nonsense\n"},
+        "containers": {"haproxy": {"deadline": 10}},
+    }
+    result = haproxy.deploy(wrong)
+    assert result["result"] is False
+    assert "nonsense" in result["comment"]
+    assert get(INTERNAL)["x-forwarded-proto"] == "http"

@@ -1,0 +1,108 @@
+"""MariaDB as deployed: a cluster of one that survives what happens to servers."""
+
+from __future__ import annotations
+
+import re
+
+import pymysql
+import pytest
+
+from .services import HOST, Deployment, until
+
+SMALL = {"buffer_pool_mb": 32, "log_file_mb": 32, "gcache_mb": 16}
+EMPTY = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture
+def mariadb(salt_loaded, call) -> Deployment:
+    """Return the service with its image built."""
+    return Deployment("mariadb", salt_loaded, call)
+
+
+def query(statement: str, password: str, user: str = "root") -> list:
+    """Run a statement over TCP and return its rows."""
+    connection = pymysql.connect(
+        host=HOST, user=user, password=password, connect_timeout=5, autocommit=True
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def status(name: str, password: str) -> str:
+    """Return one of Galera's status values."""
+    return query(f"SHOW GLOBAL STATUS LIKE '{name}'", password)[0][1]
+
+
+def test_data_and_cluster_survive_a_crash_a_stop_and_a_new_password(mariadb: Deployment) -> None:
+    first, second = "it's \\ first", "second"
+    result = mariadb.deploy(SMALL, root_password=first)
+    assert result["result"] is True, result["comment"]
+    query("CREATE DATABASE kept", first)
+    query("CREATE TABLE kept.rows (id INT PRIMARY KEY)", first)
+    query("INSERT INTO kept.rows VALUES (1), (2)", first)
+    cluster = status("wsrep_cluster_state_uuid", first)
+    assert cluster != EMPTY
+
+    committed = int(status("wsrep_last_committed", first))
+    mariadb.kill("mariadbd")
+    rows = until(lambda: query("SELECT id FROM kept.rows", first), "the server is back")
+    assert rows == [(1,), (2,)]
+    assert status("wsrep_cluster_state_uuid", first) == cluster
+    assert int(status("wsrep_last_committed", first)) >= committed
+
+    changed = mariadb.deploy(SMALL, root_password=second)
+    assert changed["result"] is True, changed["comment"]
+    assert query("SELECT id FROM kept.rows", second) == [(1,), (2,)]
+    assert status("wsrep_cluster_state_uuid", second) == cluster
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        query("SELECT 1", first)
+
+    log = mariadb.api.logs(mariadb.container).decode()
+    inspected = str(mariadb.api.inspect_container(mariadb.container))
+    for secret in (first, second):
+        assert secret not in log + inspected
+    assert query("SHOW DATABASES", "", user="monitor") == [("information_schema",)]
+
+
+def test_an_initialisation_that_was_killed_is_done_again(mariadb: Deployment, salt_loaded) -> None:
+    volume = f"{mariadb.container}:/var/lib/mysql"
+    half_done = "mkdir -p /var/lib/mysql/data.new/mysql && touch /var/lib/mysql/data.new/ibdata1"
+    run_in_volume(mariadb, volume, half_done)
+    result = mariadb.deploy(SMALL, root_password="secret")
+    assert result["result"] is True, result["comment"]
+    assert status("wsrep_ready", "secret") == "ON"
+    assert mariadb.run("ls", "/var/lib/mysql").split() == ["data", "tmp"]
+
+
+def test_bootstrap_from_another_position_is_refused(mariadb: Deployment) -> None:
+    result = mariadb.deploy(SMALL, root_password="secret")
+    assert result["result"] is True, result["comment"]
+    mariadb.run("galera-bootstrap", f"{EMPTY[:-1]}1:7")
+    mariadb.kill("mariadbd")
+    refused = re.compile(rf"the bootstrap marker names position {EMPTY[:-1]}1:7, but this member")
+
+    def log() -> bool:
+        return bool(refused.search(mariadb.api.logs(mariadb.container).decode()))
+
+    until(log, "the member refuses")
+
+
+def test_a_mistaken_option_brings_the_old_server_back(mariadb: Deployment) -> None:
+    assert mariadb.deploy(SMALL, root_password="secret")["result"] is True
+    wrong = {**SMALL, "config": {"galera.cnf": {"mysqld": {"no_such_option": 1}}}}
+    wrong["containers"] = {"mariadb": {"deadline": 20}}
+    result = mariadb.deploy(wrong, root_password="secret")
+    assert result["result"] is False
+    assert "no_such_option" in result["comment"]
+    until(lambda: status("wsrep_ready", "secret") == "ON", "the old server serves")
+
+
+def run_in_volume(mariadb: Deployment, volume: str, script: str) -> None:
+    """Run a shell script in a container of the image that has only the data volume."""
+    image = mariadb.api.inspect_image("saltern/mariadb:2026.2")["Id"]
+    config = mariadb.api.create_host_config(binds=[volume])
+    made = mariadb.api.create_container(image, ["sh", "-c", script], host_config=config)
+    mariadb.api.start(made)
+    assert mariadb.api.wait(made)["StatusCode"] == 0
+    mariadb.api.remove_container(made)
