@@ -259,12 +259,24 @@ def facts(
         }
 
 
+def once_forget(name: str) -> bool:
+    """Forget that the task of a one-shot container ran; the same as ``once.forget``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call container.once_forget keystone-db-sync
+    """
+    return __salt__["once.forget"](name)
+
+
 def exec_(
     name: str,
     command: list[str] | str,
     stdin: str | bytes | None = None,
     user: str | None = None,
-    timeout: float = 60,
+    timeout: float = 300,
 ) -> dict[str, Any]:
     """Run a command in a running container.
 

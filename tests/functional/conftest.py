@@ -18,8 +18,6 @@ import salt.config
 import salt.loader
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-IMAGE = "saltern-test/busybox:1"
-OTHER_IMAGE = "saltern-test/busybox:2"
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +27,30 @@ def api() -> docker.APIClient:
 
 
 @pytest.fixture(scope="session")
-def image(api: docker.APIClient) -> str:
+def images(api: docker.APIClient) -> Iterator[list[str]]:
     """Make two images of a static busybox; they differ in one file. No registry is asked."""
     busybox = Path("/bin/busybox")
     if not busybox.exists():
         subprocess.run(["apt-get", "install", "-y", "-q", "busybox-static"], check=True)
-    for name in (IMAGE, OTHER_IMAGE):
-        if not api.images(name):
-            api.import_image_from_data(_root(busybox, name), *name.split(":"))
-    return IMAGE
+    tags = [f"{os.getpid()}-{number}" for number in (1, 2)]
+    for tag in tags:
+        api.import_image_from_data(_root(busybox, tag), "saltern-test/busybox", tag)
+    names = [f"saltern-test/busybox:{tag}" for tag in tags]
+    yield names
+    for name in names:
+        api.remove_image(name)
+
+
+@pytest.fixture(scope="session")
+def image(images: list[str]) -> str:
+    """Return the image that most tests use."""
+    return images[0]
+
+
+@pytest.fixture(scope="session")
+def other_image(images: list[str]) -> str:
+    """Return another image."""
+    return images[1]
 
 
 def _root(busybox: Path, name: str) -> bytes:

@@ -9,8 +9,6 @@ from salt.exceptions import CommandExecutionError
 
 from saltern.containers.dockerapi import bounding_set
 
-OTHER_IMAGE = "saltern-test/busybox:2"  # made by the fixture `image`
-
 pytestmark = pytest.mark.docker
 
 
@@ -72,14 +70,14 @@ def test_a_changed_field_replaces_and_is_told_field_by_field(call, api, prefix, 
     assert not _kept(api, prefix)
 
 
-def test_a_changed_image_replaces(call, api, prefix, web):
+def test_a_changed_image_replaces(call, api, prefix, web, other_image):
     """Another image under the same or another name is a change."""
     call("container.running", **web)
-    web["image"] = OTHER_IMAGE
+    web["image"] = other_image
     done = call("container.running", **web)
     assert done["action"] == "replace"
     assert list(done["changes"]) == ["image"]
-    assert api.inspect_container(f"{prefix}web")["Config"]["Image"] == OTHER_IMAGE
+    assert api.inspect_container(f"{prefix}web")["Config"]["Image"] == other_image
 
 
 def test_a_changed_config_generation_replaces(call, api, prefix, web, tmp_path):
@@ -238,6 +236,13 @@ def test_a_wrong_field_stops_before_docker_is_asked(call, web):
     """The message names the field and the nearest one."""
     with pytest.raises(CommandExecutionError, match="unknown field 'volums'; did you mean"):
         call("container.running", volums=["a:/b"], **web)
+
+
+def test_a_health_check_that_is_not_in_the_image_is_told(call, web):
+    """What Docker said about it is the reason."""
+    web.update(healthcheck={"test": ["no-such-check"]}, deadline=1)
+    with pytest.raises(CommandExecutionError, match=r"not healthy after 1 s.*no-such-check"):
+        call("container.running", **web)
 
 
 def test_no_docker_is_an_error_with_a_remedy(call, monkeypatch, tmp_path):

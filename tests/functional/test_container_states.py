@@ -71,7 +71,7 @@ def test_stopped_and_absent_are_done_once(state, web):
         assert (again["result"], again["changes"]) == (True, {})
 
 
-def test_ran_runs_once_for_each_image(state, call, task, image):
+def test_ran_runs_once_for_each_image(state, call, task, other_image):
     """The marker holds the image's id; another image runs it again."""
     before = state("ran", test=True, **task)
     assert (before["result"], before["changes"]) == (
@@ -81,7 +81,7 @@ def test_ran_runs_once_for_each_image(state, call, task, image):
     assert state("ran", **task)["result"] is True
     again = state("ran", **task)
     assert (again["result"], again["changes"]) == (True, {})
-    task["image"] = "saltern-test/busybox:2"
+    task["image"] = other_image
     planned = state("ran", test=True, **task)
     assert planned["result"] is None
     assert list(planned["changes"]) == ["image"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+
 import pytest
 
 from saltern.containers.spec import Change, Spec, diff
@@ -157,3 +160,12 @@ def test_a_privileged_container_may_gain_privileges_unless_told():
     assert spec(privileged=True).cap_drop == ()
     told = spec(privileged=True, security_opt=["no-new-privileges:true"])
     assert told.security_opt == ("no-new-privileges",)
+
+
+def test_every_field_is_documented(pytestconfig):
+    """docs/containers.md has a row for each, and for no other."""
+    page = (pytestconfig.rootpath / "docs/containers.md").read_text()
+    table = page.partition("## Fields")[2].partition("**Secrets**")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented == {one.name for one in fields(Spec)}

@@ -244,7 +244,8 @@ class Engine:
 
     def _stream(self, url: str, body: dict[str, Any] | None) -> Stream:
         version = self._api.api_version
-        return Stream(self._path, f"/v{version}{url}", body, _CALL_TIMEOUT)
+        with self._errors():
+            return Stream(self._path, f"/v{version}{url}", body, _CALL_TIMEOUT)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saltern.containers.engine import ConflictError, Engine, NotFoundError
+from saltern.containers.engine import Engine
 from saltern.containers.stream import TimedOutError
+from saltern.errors import SalternError
 
 # Docker 20.10 has no start_interval: its first health check comes after a whole interval. So the
 # gate runs the check itself.
@@ -106,8 +107,8 @@ def _check(engine: Engine, container: str, command: list[str], timeout: float) -
         result = engine.execute(container, command, timeout=timeout)
     except TimedOutError:
         return False, f"nothing within {timeout:g} s"
-    except (ConflictError, NotFoundError) as error:
-        return False, str(error)  # it stops just now: the next look tells
+    except SalternError as error:
+        return False, str(error)  # if it stops just now, the next look tells
     said = (result.stdout + result.stderr).strip() or f"exit code {result.retcode}"
     return result.retcode == 0, said[-500:]
 
