@@ -21,7 +21,7 @@ class Echo(BaseHTTPRequestHandler):
 
     healthy = True
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         status = 200 if Echo.healthy or self.path != "/healthcheck" else 503
         body = json.dumps(dict(self.headers)).encode()
         self.send_response(status)
