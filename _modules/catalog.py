@@ -59,7 +59,7 @@ def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
     answer = __salt__["container.exec"](_TOOLBOX, ["register", *arguments], stdin=wanted)
-    if answer["exit_code"]:
+    if answer["retcode"]:
         text = answer["stderr"].strip() or f"register ended with status {answer['exit_code']}"
         raise CommandExecutionError(secrets.mask(text, __pillar__["cloud"]["secrets"]))
     return json.loads(answer["stdout"])["changes"]

@@ -24,6 +24,10 @@ def registered(name: str, verify: bool = False, prune: bool | None = None) -> di
             - name: keystone
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
+    facts = __pillar__.get("cloud", {})
+    hosts = facts.get("services", {}).get(name, {}).get("hosts", [])
+    if hosts and hosts[0] != facts["host"]["id"]:
+        return ret | {"comment": f"{hosts[0]} does this for the cloud."}
     function = "catalog.differences" if __opts__["test"] else "catalog.register"
     try:
         ret["changes"] = __salt__[function](verify=verify, prune=prune)

@@ -1,1 +1,4 @@
 #!service
+Register services, users and endpoints:
+  catalog.registered:
+    - name: keystone
