@@ -15,10 +15,19 @@ def output(data: Any, **kwargs: Any) -> str:
     if not isinstance(data, Mapping) or len(data) != 1:
         return str(data)
     ((kind, value),) = data.items()
-    return {"plan": plan.text, "status": status.text, "genpwd": _secrets}.get(kind, str)(value)
+    return _TEXTS.get(kind, str)(value)
 
 
 def _secrets(value: Mapping[str, Any]) -> str:
     made = [f"  {name}" for name in value["made"]]
     what = f"Made {len(made)} secrets" if made else "Every secret is there"
     return "\n".join([f"{what}, in {value['file']}", *made])
+
+
+def _rotated(value: Mapping[str, Any]) -> str:
+    if not value["hosts"]:
+        return "Not due yet"
+    return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
+
+
+_TEXTS = {"plan": plan.text, "status": status.text, "genpwd": _secrets, "rotated": _rotated}

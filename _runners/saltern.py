@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 import salt.pillar
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import inventory, progress, rollout, screen, secrets
+from saltern import inventory, progress, rollout, screen, secrets, templates
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import Fleet, RolloutError, Run, connect
+from saltern.host import root
+from saltern.lock import Lock
 from saltern.progress import Failure, Phase
 
 Shown = dict[str, Any]
@@ -81,6 +84,56 @@ def genpwd() -> Shown:
     return _shown("genpwd", {"file": path, "made": added})
 
 
+def rotate_fernet(
+    service: str = "keystone", secret: str = "fernet_keys", due: bool = False
+) -> Shown:
+    """Rotate a ring of fernet keys and deliver it to every host of its service; nothing restarts.
+
+    Tokens stay valid: the key that becomes the primary one is on all hosts already. All hosts must
+    answer, so that none misses two rotations.
+
+    :param service: The service that declares the ring.
+    :param secret: Name of the ring in ``secrets`` of its ``service.yml``.
+    :param due: Only if the service's option ``fernet_rotation_interval`` (seconds) has passed since
+        the last rotation: for the master's schedule.
+    :returns: How many keys the ring has and the hosts that have it.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.rotate_fernet
+    """
+    again = "salt-run saltern.rotate_fernet"
+    try:
+        cloud = _cloud()
+        declared = cloud.catalog.get(service, {}).get("secrets", {}).get(secret, {})
+        if declared.get("kind") != "fernet_ring":
+            raise SalternError(f"{service} has no ring of fernet keys named {secret!r}")
+        marker = Path(root("var", __opts__), "rotated", f"{service}.{secret}")
+        if due and not _passed(marker, cloud.options(service)["fernet_rotation_interval"]):
+            return _shown("rotated", {"keys": 0, "hosts": []})
+        run = _run([service], None)
+        calls = {host: {} for host in run.services[service].hosts}
+        with contextlib.closing(_lock(again)):
+            run.fleet.ask(_phase("preflight"), "saltern.facts", calls, 120)
+            path = inventory.secrets_file(__opts__)
+            stored = secrets.read(path)
+            size = templates.resolve(declared.get("size", 3), {"options": cloud.options(service)})
+            ring = secrets.rotate(stored[service][secret], int(size))
+            stored[service][secret] = ring
+            secrets.write(path, stored)
+            _touch(marker)
+            for name, one in cloud.catalog[service].get("keyrings", {}).items():
+                if one["secret"] == secret:
+                    state = {"fun": "keyring.present", "name": name, "service": service}
+                    call = dict.fromkeys(calls, state)
+                    run.fleet.call(_phase("deliver"), "state.single", call, 120)
+    except (SalternError, SaltException) as error:
+        return _failed("Rotate the keys", error, again)
+    return _shown("rotated", {"keys": len(ring), "hosts": list(calls)})
+
+
 def watch() -> None:
     """Follow the phases of runs on this master until Ctrl-C.
 
@@ -100,6 +153,24 @@ def watch() -> None:
             )
             if event:
                 print(progress.line(event["tag"].rpartition("/")[2], event["data"]), flush=True)
+
+
+def _passed(marker: Path, seconds: float) -> bool:
+    """Return whether a file is older than that; a missing one is made, so that time starts now."""
+    if not marker.exists():
+        _touch(marker)
+    return time.time() - marker.stat().st_mtime >= seconds
+
+
+def _touch(marker: Path) -> None:
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
+def _lock(command: str) -> Lock:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    holder = {"command": command, "user": __opts__.get("user", "?"), "since": since}
+    return Lock(f"{root('var', __opts__)}/rollout.lock", holder)
 
 
 def _cloud() -> Cloud:

@@ -7,6 +7,7 @@ a silent host as a failure and tells what it does on the event bus and on the sc
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -65,10 +66,8 @@ def confirmed(name: str, what: str) -> dict[str, Any]:
     with _phase(name, "confirmed") as (_, ret):
         # YAML reads a bare yes as true.
         if __pillar__.get("confirm") not in ("yes", True):
-            again = f"""{_command()} pillar='{{"confirm": "yes"}}'"""
-            raise RolloutError(
-                [Failure(f"this removes {what}", remedy=f"if that is wanted: {again}")]
-            )
+            remedy = """if that is wanted, add to the command: pillar='{"confirm": "yes"}'"""
+            raise RolloutError([Failure(f"this removes {what}", remedy=remedy)])
         ret["comment"] = f"Confirmed: {what}."
     return ret
 
@@ -224,6 +223,7 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
     except (SalternError, SaltException) as error:
         failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
         ret.update(result=False, comment=str(error))
+        screen.not_logged(ret["comment"])
         block = progress.failure_block(__low__["__id__"], failures, _command())
         screen.last_word(block, __opts__)
     except SystemExit:
@@ -259,4 +259,7 @@ def _bus() -> Any:
 
 
 def _command() -> str:
-    return f"salt-run state.orchestrate {__low__['__sls__']}"
+    """Return the command of this run, with the pillar keys that limit it."""
+    limits = {key: __pillar__[key] for key in ("services", "hosts", "confirm") if key in __pillar__}
+    pillar = f" pillar='{json.dumps(limits)}'" if limits else ""
+    return f"salt-run state.orchestrate {__low__['__sls__']}{pillar}"

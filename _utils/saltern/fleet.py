@@ -253,6 +253,8 @@ def _code_of(value: Any) -> str:
 
 def _tell_state(phase: Phase, event: StateDone) -> None:
     state = event.state
+    if not state.get("__state_ran__", True):
+        return
     seconds = float(state.get("duration", 0)) / 1000
     ok = state.get("result") is not False
     if not ok or state.get("changes") or seconds >= _NEWS_SECONDS:

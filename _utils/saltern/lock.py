@@ -47,7 +47,7 @@ class Lock:
             os.close(self._descriptor)
             self._descriptor = None
 
-    __del__ = release
+    close = __del__ = release
 
 
 def _held(path: Path) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 PREFIX = "saltern/rollout"
 _FAILURES_IN_FULL = 5
+# Of a long reason, such as a container's log: its first lines, which say what, and its last ones.
+_FIRST_LINES, _LAST_LINES = 3, 8
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
         for name in ("host", "service", "state", "reason"):
             value = getattr(failure, name)
             if value:
-                lines += _field(name, value)
+                lines += _field(name, _shortened(value))
         lines += _field("next", failure.remedy or "correct it")
     rest = failures[_FAILURES_IN_FULL:]
     if rest:
@@ -129,6 +131,14 @@ def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
             "and", f"{count(len(rest), 'more failure')}{' on ' + where if where else ''}"
         )
     lines += _field("then", again)
+    return "\n".join(lines)
+
+
+def _shortened(text: str) -> str:
+    lines = [one for one in text.splitlines() if one.strip()]
+    left_out = len(lines) - _FIRST_LINES - _LAST_LINES
+    if left_out > 1:
+        lines[_FIRST_LINES:-_LAST_LINES] = [f"... {left_out} lines, shown above ..."]
     return "\n".join(lines)
 
 

@@ -36,6 +36,11 @@ def _not_unclosed(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("unclosed ")
 
 
+def not_logged(text: str) -> None:
+    """Keep Salt from logging a state's comment to the screen, too; its output and the end show it."""
+    logging.getLogger("salt.state").addFilter(lambda record: record.getMessage() != text)
+
+
 def last_word(text: str, opts: Mapping[str, Any]) -> None:
     """Show a text when the process ends, after Salt's own output."""
     if looked_at(opts):

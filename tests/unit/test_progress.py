@@ -50,6 +50,15 @@ def test_the_last_block_names_step_host_state_reason_and_what_to_do():
     )
 
 
+def test_of_a_long_reason_the_first_and_the_last_lines_are_shown():
+    reason = "\n".join(f"line {number}" for number in range(40))
+    block = progress.failure_block("Apply", [Failure(reason)], "again")
+    assert "line 2\n" in block
+    assert "... 29 lines, shown above ...\n" in block
+    assert "line 31" not in block
+    assert "line 32\n" in block
+
+
 def test_of_many_failures_a_few_are_shown_and_the_rest_counted():
     failures = [Failure("no", f"host{number}") for number in range(7)]
     block = progress.failure_block("Ask", failures, "again")
