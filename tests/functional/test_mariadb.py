@@ -91,7 +91,7 @@ def test_bootstrap_from_another_position_is_refused(mariadb: Deployment) -> None
 def test_a_mistaken_option_brings_the_old_server_back(mariadb: Deployment) -> None:
     assert mariadb.deploy(SMALL, root_password="secret")["result"] is True
     wrong = {**SMALL, "config": {"galera.cnf": {"mysqld": {"no_such_option": 1}}}}
-    wrong["containers"] = {"mariadb": {"deadline": 20}}
+    wrong["containers"] = {"mariadb": {"deadline": 12}}
     result = mariadb.deploy(wrong, root_password="secret")
     assert result["result"] is False
     assert "no_such_option" in result["comment"]

@@ -17,6 +17,7 @@ def rabbitmq(salt_loaded, call) -> Deployment:
     """Return the service with its image built, and with ports that leave a running cloud alone."""
     deployment = Deployment("rabbitmq", salt_loaded, call)
     deployment.port("epmd", 14369)
+    deployment.port("distribution", 15673)
     return deployment
 
 
