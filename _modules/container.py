@@ -16,13 +16,14 @@ from typing import Any
 import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
-from saltern.containers import host as hosts
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
 from saltern.containers.engine import Engine, Result
 from saltern.containers.host import Host
+from saltern.containers.plan import Plan
 from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
+from saltern.host import root
 
 log = logging.getLogger(__name__)
 
@@ -403,12 +404,11 @@ def _host() -> Host:
     kept = __context__.get(_CONTEXT)
     # A state with `parallel: True` is a fork: it must not share the parent's connection.
     if not kept or kept[0] != os.getpid():
-        settings = __opts__.get("saltern", {})
         host = Host(
             Engine(),
-            settings.get("prefix", ""),
+            __opts__.get("saltern", {}).get("prefix", ""),
             lambda step: log.info("container replacement: %s", step),
-            _var() / "locks",
+            Path(root("var", __opts__), "locks"),
         )
         kept = __context__[_CONTEXT] = (os.getpid(), host)
     return kept[1]
@@ -426,11 +426,7 @@ def _generation(
     return __salt__["generation.path"](service)
 
 
-def _var() -> Path:
-    return Path(__opts__.get("saltern", {}).get("var", "/var/lib/saltern"))
-
-
-def _shown(name: str, plan_: hosts.Plan) -> dict[str, Any]:
+def _shown(name: str, plan_: Plan) -> dict[str, Any]:
     action = plan_.action
     return {
         "action": action.name.lower(),

@@ -10,6 +10,7 @@ from salt.exceptions import CommandExecutionError
 
 from saltern.containers import once
 from saltern.errors import SalternError
+from saltern.host import root
 
 __func_alias__ = {"list_": "list"}
 
@@ -76,18 +77,18 @@ def list_() -> dict[str, dict[str, str]]:
 
         salt '*' once.list
     """
-    prefix = _settings().get("prefix", "")
+    prefix = _prefix()
     paths = sorted(_directory().glob(f"{prefix}*.json"))
     return {path.stem.removeprefix(prefix): once.read(path) or {} for path in paths}
 
 
 def _marker(name: str) -> Path:
-    return _directory() / f"{_settings().get('prefix', '')}{name}.json"
+    return _directory() / f"{_prefix()}{name}.json"
 
 
 def _directory() -> Path:
-    return Path(_settings().get("var", "/var/lib/saltern"), "once")
+    return Path(root("var", __opts__), "once")
 
 
-def _settings() -> Mapping[str, Any]:
-    return __opts__.get("saltern", {})
+def _prefix() -> str:
+    return __opts__.get("saltern", {}).get("prefix", "")

@@ -109,6 +109,18 @@ def test_a_plan_tells_of_the_interrupted_replacement(call, web, killed):
     assert plan["changes"]["replacement"]["old"] == "interrupted"
 
 
+@pytest.mark.parametrize("step", ["stopped", "set aside", "named"])
+def test_the_old_container_runs_again_if_the_next_run_cannot_create(
+    call, api, prefix, web, killed, step
+):
+    """The image went away between the runs: the service must not stay down for that."""
+    call("container.running", **web)
+    killed({**web, "environment": {"NEW": "1"}}, step)
+    with pytest.raises(CommandExecutionError, match="not on this host"):
+        call("container.running", **{**web, "image": "saltern-test/none:1"})
+    assert _names(api, prefix) == {"web": "running"}
+
+
 def test_absent_takes_away_what_was_left(call, api, prefix, web, killed):
     """Also the parts of an interrupted replacement."""
     call("container.running", **web)

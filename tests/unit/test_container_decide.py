@@ -8,7 +8,7 @@ import pytest
 
 from saltern.containers import actual, once
 from saltern.containers.dockerapi import to_docker
-from saltern.containers.host import Action, decide
+from saltern.containers.plan import Action, decide
 from saltern.containers.replace import Step, recover
 from saltern.containers.spec import Change, Spec
 from saltern.errors import SalternError

@@ -1,12 +1,11 @@
-"""The containers of this host: decide what one of them needs, and do it."""
+"""The containers of this host: see what is there, and do what one of them needs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,83 +15,16 @@ from saltern.containers.engine import ConflictError, Engine, NotFoundError, Resu
 from saltern.containers.fields import nearest
 from saltern.containers.health import gate
 from saltern.containers.lock import locked
-from saltern.containers.replace import Replacement, Step, recover
-from saltern.containers.spec import Change, Spec
+from saltern.containers.plan import Action, Generation, Plan, decide
+from saltern.containers.replace import Replacement
+from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
 
-Generation = Mapping[str, str]
 # Seconds that a listing is believed: within a state run others may act too (restart policies).
 _FRESH = 10.0
-
-
-class Action(Enum):
-    """What a container needs, beside the repair of an interrupted replacement."""
-
-    NOTHING = "runs as wanted"
-    CHECK = "runs as wanted, but is not healthy: wait for it"
-    START = "would be started"
-    CREATE = "would be created"
-    REPLACE = "would be replaced"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one container needs, and why.
-
-    :ivar repair: Steps that end an interrupted replacement; they come first.
-    :ivar matches: The container in the place was made from the wanted spec.
-    """
-
-    action: Action
-    changes: list[Change] = field(default_factory=list)
-    repair: tuple[Step, ...] = ()
-    matches: bool = False
-
-    def shown(self) -> dict[str, dict[str, Any]]:
-        """Return the changes as states show them: field to old and new."""
-        return {one.field: {"old": one.old, "new": one.new} for one in self.changes}
-
-
-def decide(
-    snapshot: Snapshot, spec: Spec, service: str, generation: Generation | None = None
-) -> Plan:
-    """Return what makes a container run as wanted. Nothing is touched or asked.
-
-    :param generation: ``digest`` and ``path`` of the wanted config.
-    """
-    image_id, config = snapshot.image_id(spec.image), generation["digest"] if generation else ""
-
-    def differences(container: Container) -> list[Change]:
-        return actual.compare(container, spec, service, image_id, config)
-
-    current = snapshot.get(spec.name)
-    previous = snapshot.get(spec.name, actual.PREVIOUS)
-    changes = differences(current) if current else []
-    matches = bool(current) and not changes
-    running = bool(current) and current.state in ("running", "restarting", "paused")
-    repair = recover(
-        current=bool(current),
-        running=running,
-        matches=matches,
-        next_=bool(snapshot.get(spec.name, actual.NEXT)),
-        previous=bool(previous),
-    )
-    noted = [Change("replacement", "interrupted", step.value) for step in repair[:1]]
-    if Step.RESTORE in repair and previous:
-        current, running, changes = previous, False, differences(previous)
-    if not current:
-        new = f"{spec.image} (not here yet)" if image_id is None else spec.image
-        return Plan(Action.CREATE, [Change("container", None, new), *noted], repair, matches)
-    if changes:
-        return Plan(Action.REPLACE, changes + noted, repair, matches)
-    if current.state not in ("running", "restarting") or not running:
-        state = Change("state", current.state, "running")
-        return Plan(Action.START, [state, *noted], repair, matches)
-    if repair:
-        return Plan(Action.CHECK, noted, repair, matches)
-    wait = current.state == "restarting" or current.health in ("unhealthy", "starting")
-    return Plan(Action.CHECK if wait else Action.NOTHING)
+# No health check, also where the image brings one: a one-shot container's exit code tells.
+_NO_CHECK = {"test": ("NONE",), "interval": 0, "timeout": 0, "retries": 0, "start_period": 0}
 
 
 class Host:
@@ -236,7 +168,7 @@ class Host:
         :param stdin: Given to its process; it appears neither in argv nor in the environment.
         :param timeout: Seconds; after that it is stopped and the exit code is None.
         """
-        spec = replace(spec, restart_policy="no", healthcheck={"test": ("NONE",), **_NO_CHECK})
+        spec = replace(spec, restart_policy="no", healthcheck=_NO_CHECK)
         name = self.full_name(spec.name)
         deadline = time.monotonic() + timeout
         with self._changing(spec.name):
@@ -295,7 +227,11 @@ class Host:
     ) -> None:
         if todo.action is Action.CREATE:
             replacement.check_place()
-        self._need(spec, service, generation)
+        try:
+            self._need(spec, service, generation)
+        except SalternError:
+            replacement.start_old()
+            raise
         replacement.create(self._body(spec, service, generation))
 
     def _need(self, spec: Spec, service: str, generation: Generation | None) -> None:
@@ -320,6 +256,3 @@ class Host:
         return dockerapi.to_docker(
             spec, service, prefix=self.prefix, generation=generation, **bounding
         )
-
-
-_NO_CHECK = {"interval": 0, "timeout": 0, "retries": 0, "start_period": 0}

@@ -132,7 +132,7 @@ class Replacement:
         try:
             self._engine.create(self.next, body)
         except SalternError:
-            self._start_old()
+            self.start_old()
             raise
         self._done("created")
         old = self._engine.exists(self._name)
@@ -186,6 +186,11 @@ class Replacement:
         self._done("started")
         return gate(self._engine, inspected["Id"], self._deadline, since)
 
+    def start_old(self) -> None:
+        """Start the old container, which an interrupted replacement may have left stopped."""
+        with contextlib.suppress(NotFoundError, ConflictError):
+            self._engine.start(self._name)
+
     def check_place(self) -> None:
         """Refuse to go on if a container that is not Saltern's has the name.
 
@@ -202,8 +207,3 @@ class Replacement:
         self._engine.remove(self.failed)
         self._engine.stop(self._name)
         self._engine.rename(self._name, self.failed)
-
-    def _start_old(self) -> None:
-        """Start the old container if an interrupted replacement has left it stopped."""
-        with contextlib.suppress(NotFoundError, ConflictError):
-            self._engine.start(self._name)
