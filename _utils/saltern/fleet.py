@@ -229,7 +229,7 @@ def connect(opts: Mapping[str, Any]) -> Fleet:
         return code.digest(code.served(opts["file_roots"]["base"]))
 
     def refresh() -> None:
-        salt.fileserver.Fileserver(opts).clear_file_list_cache({})
+        salt.fileserver.Fileserver(opts).clear_file_list_cache({"saltenv": None})
 
     return Fleet(client, wanted, refresh, opts.get("saltern", {}).get("silence", 15))
 

@@ -172,3 +172,38 @@ def test_what_destroys_asks_for_confirmation(cloud, verb):
     assert result.code == 1
     assert "confirm" in result.last_block
     assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+
+
+def test_a_highstate_gives_a_host_all_its_services(cloud):
+    result = cloud.run("salt.execute", "one", "state.highstate")
+    assert result.code == 0, result.err
+    assert cloud.written() == {"one": SERVICES, "two": [], "three": []}
+
+
+def test_a_wrong_pillar_stops_a_highstate(cloud):
+    cloud.set_pillar(alpha={"contents": "x"})
+    result = cloud.run("salt.execute", "one", "state.highstate")
+    assert "alpha:contents" in result.out
+    assert cloud.written()["one"] == []
+
+
+def test_new_code_reaches_the_hosts_before_it_is_needed(cloud):
+    cloud.deploy()
+    module = cloud.folder / "salt/_modules/orchestration_probe.py"
+    module.write_text("def there():\n    return True\n")
+    try:
+        result = cloud.deploy()
+        assert result.code == 0, result.err
+        assert "two: got this checkout's code" in result.err
+        result = cloud.run("salt.execute", "two", "orchestration_probe.there", "--out=json")
+        assert '"two": true' in result.out
+    finally:
+        module.unlink()
+
+
+def test_reconfigure_brings_changed_options(cloud):
+    cloud.deploy()
+    cloud.set_pillar(beta={"content": "second"})
+    result = cloud.run("state.orchestrate", "orch.reconfigure")
+    assert result.code == 0, result.err
+    assert cloud.content("three", "beta") == "second"
