@@ -16,7 +16,7 @@ FILES = {
     "users.yml": "one: {uid: 1001}\n",
     "codenames.yml": '"1.0": first\n',
     "macros.j2": "{% macro install(names=none) %}\nRUN install {{ names }}\n{% endmacro %}\n",
-    "locks/1.0.txt": "Oslo.Config==1\nkeystone==2\nglance==3\n",
+    "locks/1.0.txt": "# Projects\nkeystone==2\nglance==3\n# Libraries\nOslo.Config==1\n",
     "base/Dockerfile.j2": "FROM scratch\nCOPY a /a\n",
     "base/a": "a",
     "keystone/Dockerfile.j2": "FROM {{ image('base') }}\nCOPY .saltern/python/ /b/\nUSER one\n",
@@ -41,7 +41,9 @@ class Tree:
 
     def options(self, **changes) -> Options:
         overrides = str(self.top / "overrides")
-        return Options(release="1.0", overrides=overrides, patches=f"{overrides}/patches", **changes)
+        return Options(
+            release="1.0", overrides=overrides, patches=f"{overrides}/patches", **changes
+        )
 
     def contexts(self, **changes):
         options = self.options(**changes)
@@ -102,6 +104,13 @@ def test_the_lock_is_normalised_and_without_other_services(tree):
     assert lock == b"keystone==2\noslo-config==1\n"
 
 
+def test_a_new_image_leaves_the_others_current(tree):
+    before = tree.digests()
+    tree.write("heat/Dockerfile.j2", FILES["glance/Dockerfile.j2"])
+    tree.write("heat/image.yml", "project: heat\nuser: one\n")
+    assert tree.changed(before) == {"heat"}
+
+
 def test_a_wrong_lock_line_is_named(tree):
     tree.write("locks/1.0.txt", "keystone>=2\n")
     with pytest.raises(SalternError, match=r"1\.0\.txt, line 1: 'keystone>=2'"):
@@ -143,7 +152,7 @@ def test_an_operators_file_wins_by_path(tree):
     override = tree.top / "overrides/images/base/a"
     override.parent.mkdir(parents=True)
     override.write_text("mine")
-    images, contexts = tree.contexts()
+    _, contexts = tree.contexts()
     assert contexts["base"].files["a"] == override
     assert tree.changed(before) == {"base", "keystone", "glance"}
 
@@ -189,7 +198,12 @@ def test_project_names_compare_as_the_index_does():
 
 @pytest.mark.parametrize(
     ("described", "version"),
-    [("30.0.0", "30.0.0"), ("30.0.0-4-gabc1234", "30.0.0.post4"), ("v1.2", "1.2"), ("abc", "0.0.0")],
+    [
+        ("30.0.0", "30.0.0"),
+        ("30.0.0-4-gabc1234", "30.0.0.post4"),
+        ("v1.2", "1.2"),
+        ("abc", "0.0.0"),
+    ],
 )
 def test_a_description_of_git_becomes_a_version(described, version):
     assert _version(described) == version

@@ -59,7 +59,9 @@ def test_a_tag_and_its_commit_are_the_same_content(repository):
 
 
 def test_an_unknown_reference_is_named(repository, tmp_path):
-    with pytest.raises(SalternError, match=r"sources:Keystone: .* 9\.9.*Correct location and reference"):
+    with pytest.raises(
+        SalternError, match=r"sources:Keystone: .* 9\.9.*Correct location and reference"
+    ):
         source(repository, "9.9").fetch(tmp_path / "state", tmp_path / "tree")
 
 

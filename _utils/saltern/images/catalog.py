@@ -32,6 +32,7 @@ _SCHEMA: dict[str, Any] = {
             "type": ["string", "object"],
             "description": "A name of users.yml, or {name, uid, home}",
         },
+        "root": {"type": "string", "description": "Why it must run as root, if it must"},
         "project": {"type": "string", "description": "PyPI name of the project of source installs"},
         "python": {
             "type": "array",
@@ -137,14 +138,6 @@ class Catalog:
     def releases(self) -> list[str]:
         """Return the releases that have a lock file."""
         return sorted({path.stem for root in self.roots for path in root.glob("locks/*.txt")})
-
-    def projects(self) -> dict[str, str]:
-        """Return the image of every main project: PyPI name to image."""
-        return {
-            folder.data["project"]: name
-            for name, folder in self.folders.items()
-            if folder.data.get("project")
-        }
 
     def _check_release(self, options: Options) -> None:
         releases = self.releases()

@@ -104,27 +104,32 @@ def write_tar(image: Image, made: Context, trees: Mapping[str, Path], target: IO
     target.seek(0)
 
 
-def lock_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (normalised project, version) of a lock file.
+def lock_lines(path: Path) -> Iterator[tuple[str, str, bool]]:
+    """Yield (normalised name, version, whether it is a project) of a lock file.
+
+    Lines between the comments ``# Projects`` and ``# Libraries`` are projects.
 
     :raises SalternError: A line that is not ``name==version``.
     """
+    project = False
     for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith(("# Projects", "# Libraries")):
+            project = line.startswith("# Projects")
         text = line.partition("#")[0].strip()
         if not text:
             continue
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)", text)
         if not match:
             raise SalternError(f"{path}, line {number}: {text!r}. Write name==version")
-        yield project_key(match[1]), match[2]
+        yield project_key(match[1]), match[2], project
 
 
 def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str, Source]) -> bytes:
     """The lock without other services' projects: a new nova rebuilds nova's images only."""
     own = {project_key(_distribution(one)) for one in image.variables["python"]}
     own.add(project_key(image.variables["project"]))
-    foreign = {project_key(project) for project in catalog.projects()} - own
-    lines = dict(lock_lines(catalog.file(f"locks/{options.release}.txt")))
+    lock = lock_lines(catalog.file(f"locks/{options.release}.txt"))
+    lines = {key: version for key, version, project in lock if not project or key in own}
     for extra in options.extra_python.get(image.name, []):
         name, _, version = extra.partition("==")
         if version:
@@ -134,8 +139,7 @@ def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str
             lines[key] = source.reference or lines.get(key, "")
         else:
             lines.pop(key, None)
-    kept = sorted((key, version) for key, version in lines.items() if key not in foreign)
-    return "".join(f"{key}=={version}\n" for key, version in kept).encode()
+    return "".join(f"{key}=={version}\n" for key, version in sorted(lines.items())).encode()
 
 
 def _patches(projects: set[str], options: Options) -> dict[str, Path]:
