@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import clients, code, expand, host, prechecks
+from saltern import clients, code, expand, files, host, prechecks
 from saltern import plan as plans
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
@@ -156,13 +155,16 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
     cloud, etc = _cloud(), host.root("etc", __opts__)
     generated = Path(__salt__["generation.write"]("toolbox"), "clouds.yaml").read_text()
     image = expand.image_name(cloud["images"], cloud["release"], "toolbox")
-    command = Path(__opts__.get("saltern", {}).get("bin", "/usr/local/bin"), "openstack")
+    prefix = __opts__.get("saltern", {}).get("prefix", "")
+    mounted = cloud["formulas"]["toolbox"]["containers"]["toolbox"].get("volumes", [])
+    volumes = [prefix + one for one in mounted if not one.startswith("/")]
+    credentials, openrc, command = _for_people()
     wanted = {
-        Path(etc, "clouds.yaml"): (generated, 0o600),
-        Path(etc, "openrc"): (clients.openrc(yaml.safe_load(generated)), 0o600),
-        command: (clients.wrapper(image, etc), 0o755),
+        credentials: (generated, 0o600),
+        openrc: (clients.openrc(yaml.safe_load(generated)), 0o600),
+        command: (clients.wrapper(image, etc, volumes), 0o755),
     }
-    if command.exists() and clients.MARK not in command.read_text(errors="replace"):
+    if command.exists() and not _is_ours(command):
         del wanted[command]
     changed = {}
     for path, (text, mode) in wanted.items():
@@ -209,7 +211,7 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     """
     chosen = _services(services)
     whole = chosen == _services(None)
-    removed: dict[str, list[str]] = {"containers": [], "volumes": [], "folders": []}
+    removed: dict[str, list[str]] = {"containers": [], "volumes": [], "folders": [], "files": []}
     for name in dict.fromkeys(
         one["name"] for one in __salt__["container.snapshot"]() if whole or one["service"] in chosen
     ):
@@ -226,7 +228,23 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
             if (parent / name).is_dir():
                 shutil.rmtree(parent / name)
                 removed["folders"].append(str(parent / name))
+    credentials, openrc, command = _for_people()
+    for path in (credentials, openrc, command) if whole else ():
+        if path.exists() and (path == credentials or _is_ours(path)):
+            path.unlink()
+            removed["files"].append(str(path))
     return {kind: names for kind, names in removed.items() if names}
+
+
+def _for_people() -> tuple[Path, Path, Path]:
+    """Return what ``post_deploy`` writes: clouds.yaml, openrc, the command ``openstack``."""
+    etc = Path(host.root("etc", __opts__))
+    programs = Path(__opts__.get("saltern", {}).get("bin", "/usr/local/bin"))
+    return etc / "clouds.yaml", etc / "openrc", programs / "openstack"
+
+
+def _is_ours(path: Path) -> bool:
+    return clients.MARK in path.read_text(errors="replace")
 
 
 def _write(path: Path, text: str, mode: int) -> bool:
@@ -234,11 +252,7 @@ def _write(path: Path, text: str, mode: int) -> bool:
     if path.exists() and path.read_text() == text and path.stat().st_mode & 0o777 == mode:
         return False
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-    temporary.replace(path)
+    files.write(path, text, mode)
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MARK = "# Written by Saltern (orch.post_deploy); changes here are lost."
@@ -15,13 +15,14 @@ set -eu
 tty=
 if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
 here="--volume=$PWD:$PWD"
+# The root folder cannot be mounted: an option that changes nothing takes its place.
 if [ "$PWD" = / ]; then here=--interactive; fi
 exec docker run --rm --interactive $tty --network host --user 0:0 --cap-drop ALL \\
-    --security-opt no-new-privileges --read-only --tmpfs /var/tmp \\
+    --cap-add DAC_OVERRIDE --security-opt no-new-privileges --read-only --tmpfs /var/tmp \\
     --env HOME=/var/tmp --env TMPDIR=/var/tmp --env OS_CLOUD="${{OS_CLOUD:-saltern}}" \\
     --env OS_CLIENT_CONFIG_FILE=/etc/openstack/clouds.yaml \\
     --volume {etc}/clouds.yaml:/etc/openstack/clouds.yaml:ro \\
-    "$here" --workdir "$PWD" --entrypoint openstack {image} "$@"
+{volumes}    "$here" --workdir "$PWD" --entrypoint openstack {image} "$@"
 """
 
 
@@ -39,10 +40,13 @@ def openrc(clouds: Mapping[str, Any], name: str = "saltern") -> str:
     return "\n".join([MARK, *lines, ""])
 
 
-def wrapper(image: str, etc: str) -> str:
+def wrapper(image: str, etc: str, volumes: Iterable[str] = ()) -> str:
     """Return the script ``openstack``.
 
     :param image: Full name of the toolbox image.
     :param etc: Folder that holds ``clouds.yaml``.
+    :param volumes: Volumes of the toolbox, ``name:target``: its compiled Python makes a start quick.
     """
-    return _WRAPPER.format(mark=MARK, image=shlex.quote(image), etc=shlex.quote(etc))
+    lines = "".join(f"    --volume {shlex.quote(volume)} \\\n" for volume in volumes)
+    names = {"image": shlex.quote(image), "etc": shlex.quote(etc), "volumes": lines}
+    return _WRAPPER.format(mark=MARK, **names)

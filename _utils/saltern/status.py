@@ -16,11 +16,16 @@ def text(hosts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     rows = [_COLUMNS]
     for host, containers in hosts.items():
         rows += [
-            (host, *(str(one.get(key) or "-") for key in ("name", *_COLUMNS[2:])))
-            for one in containers
+            (host, *(_cell(one.get(key)) for key in ("name", *_COLUMNS[2:]))) for one in containers
         ] or [(host, "(no container)", "-", "-", "-", "-")]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def _cell(value: Any) -> str:
+    # Docker shows an image by its id once its name has gone to a newer one.
+    text_ = str(value or "-")
+    return f"{text_[7:19]} (replaced)" if text_.startswith("sha256:") else text_

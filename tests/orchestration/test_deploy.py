@@ -6,8 +6,6 @@ import signal
 import subprocess
 import time
 
-import pytest
-
 SERVICES = ["alpha", "beta", "gamma"]
 
 
@@ -165,13 +163,11 @@ def test_no_secret_reaches_the_job_cache_or_the_screen(cloud):
     assert cloud.secret.encode() not in cloud.job_cache()
 
 
-@pytest.mark.parametrize("verb", ["destroy"])
-def test_what_destroys_asks_for_confirmation(cloud, verb):
-    cloud.deploy()
-    result = cloud.run("state.orchestrate", f"orch.{verb}")
+def test_destroy_asks_for_confirmation_before_it_asks_any_host(cloud):
+    result = cloud.run("state.orchestrate", "orch.destroy")
     assert result.code == 1
     assert "confirm" in result.last_block
-    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+    assert cloud.jobs("saltern.facts") == cloud.jobs("saltern.destroy") == []
 
 
 def test_a_highstate_gives_a_host_all_its_services(cloud):
@@ -207,3 +203,14 @@ def test_reconfigure_brings_changed_options(cloud):
     result = cloud.run("state.orchestrate", "orch.reconfigure")
     assert result.code == 0, result.err
     assert cloud.content("three", "beta") == "second"
+
+
+def test_prechecks_are_a_table_with_a_remedy_for_each_failure(cloud):
+    result = cloud.run("state.orchestrate", "orch.prechecks")
+    assert result.code == 1
+    # The test hosts' ids resolve nowhere.
+    assert "names    FAILED  FAILED  FAILED" in result.err
+    assert "clock    ok      ok      ok" in result.err
+    assert "reason  two does not resolve; three does not resolve" in result.last_block
+    assert "next    Add to /etc/hosts of one or to the DNS" in result.last_block
+    assert not any(cloud.written().values())
