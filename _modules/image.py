@@ -73,7 +73,7 @@ def build(
 
     def act(shop: workshop.Workshop) -> dict[str, str]:
         display = Display()
-        results = shop.build(names, fan_out(display, _fire), force, nocache)
+        results = shop.build(names, fan_out(display, _fire), force, nocache, display.tick)
         display.end(results)
         if failed := workshop.failure(results):
             raise CommandExecutionError(failed)

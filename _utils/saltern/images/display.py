@@ -35,6 +35,15 @@ class Display:
             self._print(_line(event))
         else:
             self.running[event.image] = (event, time.monotonic() - event.seconds)
+        self._draw()
+
+    def tick(self) -> None:
+        """Show the time that passes in a long step."""
+        if self.live:
+            self._erase()
+            self._draw()
+
+    def _draw(self) -> None:
         for shown, began in self.running.values():
             self._print(_line(shown, time.monotonic() - began)[:110])
         self.drawn = len(self.running)

@@ -79,12 +79,20 @@ def plan(
     return Plan(images, contexts, digests, sizes, todo)
 
 
-def build(made: Plan, options: Options, emit: Emit, nocache: bool = False) -> dict[str, Result]:
+def build(
+    made: Plan,
+    options: Options,
+    emit: Emit,
+    nocache: bool = False,
+    tick: Callable[[], None] | None = None,
+) -> dict[str, Result]:
     """Build what a plan says.
 
     An image starts when its parents are there. What needs a failed image is skipped, the rest
     goes on. All events come from the calling thread.
 
+    :param emit: Receives every event.
+    :param tick: Called every second in which nothing happens.
     :returns: Image name to result, for every image of the plan.
     """
     results = {
@@ -126,7 +134,12 @@ def build(made: Plan, options: Options, emit: Emit, nocache: bool = False) -> di
                 ).start()
         if not running:
             continue
-        event = events.get()
+        try:
+            event = events.get(timeout=1)
+        except queue.Empty:
+            if tick:
+                tick()
+            continue
         if isinstance(event, Result):
             running -= 1
             results[event.image] = event
@@ -163,7 +176,12 @@ def _durations_file(options: Options) -> Path:
 
 
 def _remember(options: Options, past: dict[str, float], results: Mapping[str, Result]) -> None:
-    took = {name: round(one.seconds, 1) for name, one in results.items() if one.status == "built"}
+    # What came from Docker's cache in no time says nothing about the next time.
+    took = {
+        name: round(one.seconds, 1)
+        for name, one in results.items()
+        if one.status == "built" and one.seconds > 1
+    }
     path = _durations_file(options)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")

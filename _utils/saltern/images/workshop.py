@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +65,22 @@ class Workshop:
             docker_client.close()
 
     def build(
-        self, names: Names, emit: Emit, force: bool = False, nocache: bool = False
+        self,
+        names: Names,
+        emit: Emit,
+        force: bool = False,
+        nocache: bool = False,
+        tick: Callable[[], None] | None = None,
     ) -> dict[str, Result]:
         """Build the named images and what they need; none: all.
 
         :param emit: Receives every event, in this thread.
         :param force: Build the named ones even if they are current.
         :param nocache: Take no layer from Docker's build cache; implies ``force``.
+        :param tick: Called every second in which nothing happens.
         """
         made = self.plan(names, force or nocache)
-        return schedule.build(made, self.options, emit, nocache)
+        return schedule.build(made, self.options, emit, nocache, tick)
 
     def push(self, names: Names = ()) -> dict[str, str]:
         """Push to the registry; return image name to digest (``sha256:...``)."""
