@@ -1,0 +1,155 @@
+"""Keystone as deployed: registration heals, keys rotate, passwords follow the secrets."""
+
+from __future__ import annotations
+
+import json
+
+from saltern import secrets
+
+from .small_cloud import EXTERNAL, PREFIX, SERVICES, SmallCloud
+
+REGISTER = "Register services, users and endpoints"
+
+
+def test_second_deployment_changes_nothing(small_cloud: SmallCloud) -> None:
+    assert small_cloud.deploy(*SERVICES) == {}
+
+
+def test_catalogue_names_both_addresses(small_cloud: SmallCloud) -> None:
+    token = small_cloud.admin_token()
+    catalog = small_cloud.request("GET", "/auth/catalog", token).body["catalog"]
+    urls = {
+        (service["type"], endpoint["interface"]): endpoint["url"]
+        for service in catalog
+        for endpoint in service["endpoints"]
+    }
+    assert urls["identity", "public"] == f"http://{EXTERNAL}:5000/v3"
+    assert urls["image", "internal"] == "http://127.9.0.1:9292"
+
+
+def test_registration_heals_drift_and_leaves_the_rest(small_cloud: SmallCloud) -> None:
+    cloud, token = small_cloud, small_cloud.admin_token()
+    services = {one["type"]: one for one in _get(cloud, token, "services")}
+    image = services["image"]["id"]
+    endpoint = next(
+        one
+        for one in _get(cloud, token, "endpoints")
+        if one["service_id"] == image and one["interface"] == "public"
+    )
+    user = next(one for one in _get(cloud, token, "users") if one["name"] == "glance")
+    project = next(one for one in _get(cloud, token, "projects") if one["name"] == "service")
+    role = next(one for one in _get(cloud, token, "roles") if one["name"] == "service")
+    own = cloud.request("POST", "/services", token, {"service": {"type": "own", "name": "own"}})
+    assert own.status == 201
+    for path, body in (
+        (f"/endpoints/{endpoint['id']}", {"endpoint": {"url": "http://elsewhere"}}),
+        (f"/services/{image}", {"service": {"description": "another"}}),
+        (f"/users/{user['id']}", {"user": {"enabled": False}}),
+    ):
+        assert cloud.request("PATCH", path, token, body).status == 200
+    grant = f"/projects/{project['id']}/users/{user['id']}/roles/{role['id']}"
+    assert cloud.request("DELETE", grant, token).status == 204
+
+    expected = {
+        "url of endpoint image public",
+        "description of service image",
+        "enabled of user glance",
+        "role service of user glance on project service",
+    }
+    told = cloud.apply("keystone", test=True)[REGISTER]
+    assert told["result"] is None
+    assert set(told["changes"]) == expected
+    assert set(cloud.deploy("keystone")[REGISTER]["changes"]) == expected
+
+    healed = cloud.request("GET", f"/endpoints/{endpoint['id']}", token).body["endpoint"]
+    assert healed["url"] == endpoint["url"]
+    assert cloud.request("HEAD", grant, token).status == 204
+    assert "own" in [one["type"] for one in _get(cloud, token, "services")]
+    assert cloud.deploy("keystone") == {}
+
+
+def test_password_changed_by_hand_is_found_by_verifying(small_cloud: SmallCloud) -> None:
+    cloud, token = small_cloud, small_cloud.admin_token()
+    user = next(one for one in _get(cloud, token, "users") if one["name"] == "glance")
+    body = {"user": {"password": "changed by hand"}}
+    assert cloud.request("PATCH", f"/users/{user['id']}", token, body).status == 200
+    assert cloud.salt_call("catalog.differences") == {}
+    assert list(cloud.salt_call("catalog.register", "verify=True")) == ["password of user glance"]
+    password = cloud.secrets["glance"]["keystone_password"]
+    assert cloud.sign_in("glance", password).status == 201
+
+
+def test_rotated_password_of_a_service_is_applied(kept_cloud: SmallCloud) -> None:
+    kept_cloud.secrets["glance"]["keystone_password"] = "rotated-0123456789"
+    changed = kept_cloud.deploy("keystone")
+    assert list(changed[REGISTER]["changes"]) == ["password of user glance"]
+    assert "rotated-0123456789" not in json.dumps(changed)
+    assert kept_cloud.sign_in("glance", "rotated-0123456789").status == 201
+
+
+def test_rotated_password_of_the_administrator_is_applied(kept_cloud: SmallCloud) -> None:
+    kept_cloud.secrets["keystone"]["admin_password"] = "rotated-9876543210"
+    kept_cloud.deploy("toolbox", "keystone")
+    assert kept_cloud.sign_in("admin", "rotated-9876543210").status == 201
+
+
+def test_rotation_of_token_keys_replaces_nothing(kept_cloud: SmallCloud) -> None:
+    cloud = kept_cloud
+    before, container = cloud.admin_token(), cloud.container_id("keystone-api")
+    for _ in range(2):
+        ring = cloud.secrets["keystone"]["fernet_keys"]
+        cloud.secrets["keystone"]["fernet_keys"] = secrets.rotate(ring, 5)
+        cloud.deploy("keystone")
+        after = cloud.admin_token()
+        # One validates the other: old keys are still there, the new primary is already in use.
+        for token in (before, after):
+            assert cloud.request("GET", "/auth/catalog", token).status == 200
+    assert cloud.container_id("keystone-api") == container
+
+
+def test_credentials_can_be_migrated_to_a_rotated_key(kept_cloud: SmallCloud) -> None:
+    cloud, token = kept_cloud, kept_cloud.admin_token()
+    user = next(one for one in _get(cloud, token, "users") if one["name"] == "admin")
+    body = {"credential": {"type": "totp", "blob": "SECRETBLOB", "user_id": user["id"]}}
+    made = cloud.request("POST", "/credentials", token, body).body["credential"]
+    # Twice three keys: the key that first encrypted it is gone in the end.
+    for _ in range(3):
+        ring = cloud.secrets["keystone"]["credential_keys"]
+        cloud.secrets["keystone"]["credential_keys"] = secrets.rotate(ring, 3)
+        cloud.deploy("keystone")
+        cloud.run("keystone-manage", "credential_migrate", container="keystone-api")
+    read = cloud.request("GET", f"/credentials/{made['id']}", token).body["credential"]
+    assert read["blob"] == "SECRETBLOB"
+    assert cloud.request("DELETE", f"/credentials/{made['id']}", token).status == 204
+
+
+def test_answers_while_memcached_is_away(small_cloud: SmallCloud) -> None:
+    small_cloud.api.stop(PREFIX + "memcached")
+    try:
+        token = small_cloud.admin_token()
+        assert small_cloud.request("GET", "/auth/catalog", token).status == 200
+    finally:
+        small_cloud.api.start(PREFIX + "memcached")
+
+
+def test_says_what_it_would_register_before_there_is_a_keystone(small_cloud: SmallCloud) -> None:
+    small_cloud.api.pause(PREFIX + "toolbox")
+    try:
+        state = small_cloud.apply("keystone", test=True)[REGISTER]
+    finally:
+        small_cloud.api.unpause(PREFIX + "toolbox")
+    assert state["result"] is None
+    assert state["comment"].startswith("Would register")
+
+
+def test_secrets_are_not_seen_from_outside(small_cloud: SmallCloud) -> None:
+    shown = ""
+    for one in small_cloud.api.containers(all=True, filters={"name": f"^/{PREFIX}"}):
+        shown += json.dumps(small_cloud.api.inspect_container(one["Id"]))
+        shown += small_cloud.api.logs(one["Id"]).decode(errors="replace")
+    for secret in secrets.values(small_cloud.secrets):
+        assert secret not in shown
+
+
+def _get(cloud: SmallCloud, token: str, kind: str) -> list[dict]:
+    return cloud.request("GET", f"/{kind}", token).body[kind]
