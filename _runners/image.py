@@ -1,4 +1,8 @@
-"""Container images on the master: the verbs of the execution module `image`, with the master's pillar."""
+"""Container images on the master: the verbs of the execution module `image`, with the master's pillar.
+
+Where a verb takes names, none means the images that the cloud of the pillar runs, and ``all`` every
+image there is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import salt.pillar
 import salt.utils.args
 import salt.utils.event
 
+from saltern import inventory
 from saltern.errors import SalternError
 from saltern.images import workshop
 from saltern.images.display import Display, fan_out
@@ -51,7 +56,7 @@ def build(
 
     Events ``saltern/image/<name>/<begin|step|end>`` go to the master's bus.
 
-    :param names: Images; none is all.
+    :param names: Images; none is those of the cloud, ``all`` is every image.
     :returns: Image to what was done, seconds and size: ``built in 4.6 s, 183.6 MB``, ``current, ...``.
     A failed image's name, step and last lines are shown, and the exit code is 1.
 
@@ -60,6 +65,7 @@ def build(
     .. code-block:: bash
 
         salt-run image.build
+        salt-run image.build all
         salt-run image.build keystone nocache=True
     """
 
@@ -76,7 +82,7 @@ def build(
                 data |= {"text": event.text, "percent": event.percent}
                 bus.fire_event(data, f"saltern/image/{event.image}/{event.phase}")
 
-            results = shop.build(names, fan_out(display, fire), force, nocache, display.tick)
+            results = shop.build(_chosen(names), fan_out(display, fire), force, nocache, display.tick)
         display.end(results)
         if failed := workshop.failure(results):
             raise SalternError(failed)
@@ -94,7 +100,7 @@ def push(*names: str, **options: Any) -> dict[str, str]:
 
         salt-run image.push
     """
-    return _call(lambda shop: shop.push(names), options)
+    return _call(lambda shop: shop.push(_chosen(names)), options)
 
 
 def pull(*names: str, **options: Any) -> dict[str, str]:
@@ -106,7 +112,7 @@ def pull(*names: str, **options: Any) -> dict[str, str]:
 
         salt-run image.pull
     """
-    return _call(lambda shop: shop.pull(names), options)
+    return _call(lambda shop: shop.pull(_chosen(names)), options)
 
 
 def sizes(*names: str, **options: Any) -> dict[str, Any]:
@@ -118,7 +124,7 @@ def sizes(*names: str, **options: Any) -> dict[str, Any]:
 
         salt-run image.sizes
     """
-    return _call(lambda shop: shop.sizes(names), options)
+    return _call(lambda shop: shop.sizes(_chosen(names)), options)
 
 
 def _call(act: Any, options: dict[str, Any]) -> Any:
@@ -130,6 +136,13 @@ def _call(act: Any, options: dict[str, Any]) -> Any:
     except SalternError as error:
         # An exception would be shown as a traceback.
         return {"outputter": "saltern", "data": {"failed": f"FAILED\n{error}"}, "retcode": 1}
+
+
+def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the images that names mean; nothing is every image there is."""
+    if names:
+        return () if names == ("all",) else names
+    return tuple(inventory.cloud(_pillar(), __opts__).images)
 
 
 def _pillar() -> dict[str, Any]:

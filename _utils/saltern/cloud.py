@@ -85,6 +85,16 @@ class Cloud:
                 del waiting[name]
         return waves
 
+    @property
+    def images(self) -> list[str]:
+        """Return the images that the running services need, by folder name."""
+        found = set()
+        for service in self.services:
+            formula = self.catalog[service]
+            parts = [*formula.get("containers", {}).values(), *formula.get("once", [])]
+            found |= {part["image"] for part in parts} | {formula.get("check_image")}
+        return sorted(found - {None})
+
     def options(self, service: str) -> dict[str, Any]:
         """Return a service's options: the pillar's values over the declared defaults."""
         declared = self.catalog[service].get("options", {})
