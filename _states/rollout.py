@@ -20,7 +20,7 @@ from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.host import root
 from saltern.lock import Lock
-from saltern.progress import Failure, Phase, count
+from saltern.progress import Failure, Phase, count, states_of
 
 _RUN = "saltern.rollout"
 
@@ -112,7 +112,7 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
         if wrong:
             raise RolloutError(
                 [
-                    Failure(one["comment"], host, service, one["state"])
+                    Failure(one["comment"], host, service, one["state"], states_of(host, service))
                     for host, service, one in wrong
                 ]
             )

@@ -273,7 +273,7 @@ def _state_failures(event: Answer) -> list[Failure]:
         return []
     if event.reason:
         return [_failure(event)]
-    remedy = f"salt {event.host} state.sls {event.job.label} test=True shows its states"
+    remedy = progress.states_of(event.host, event.job.label)
     found = progress.state_failures(event.value, event.host, event.job.label)
     return [
         Failure(one.reason, one.host, one.service, one.state, remedy)

@@ -86,6 +86,11 @@ class Phase:
         self._say(line(what, data))
 
 
+def states_of(host: str, service: str) -> str:
+    """Return the command that shows a service's states on a host."""
+    return f"salt {host} state.sls {service} test=True shows its states"
+
+
 def count(number: int, noun: str) -> str:
     """Return ``1 host`` or ``2 hosts``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -123,7 +128,7 @@ def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
             value = getattr(failure, name)
             if value:
                 lines += _field(name, _shortened(value))
-        lines += _field("next", failure.remedy or "correct it")
+        lines += _field("next", failure.remedy) if failure.remedy else []
     rest = failures[_FAILURES_IN_FULL:]
     if rest:
         where = ", ".join(sorted({failure.host for failure in rest if failure.host}))
