@@ -13,7 +13,7 @@ import salt.pillar
 import salt.utils.args
 import salt.utils.event
 
-from saltern import inventory
+from saltern import inventory, screen
 from saltern.errors import SalternError
 from saltern.images import workshop
 from saltern.images.display import Display, fan_out
@@ -128,6 +128,7 @@ def sizes(*names: str, **options: Any) -> dict[str, Any]:
 
 
 def _call(act: Any, options: dict[str, Any]) -> Any:
+    screen.end_quietly()
     changes = salt.utils.args.clean_kwargs(**options)
     try:
         root = workshop.find_root(__opts__, changes.pop("root", None))

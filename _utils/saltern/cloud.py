@@ -14,6 +14,7 @@ import yaml
 from saltern import merge, problems, secrets
 from saltern.errors import SalternError
 from saltern.formulas import Catalog
+from saltern.images import options as image_options
 from saltern.problems import Problem
 
 ROLES = ("control", "network", "compute", "storage", "monitoring")
@@ -208,6 +209,7 @@ def load(
         overrides={name: dict(pillar.get(name) or {}) for name in enabled},
     )
     cloud.problems = [
+        *image_options.problems(settings["images"]),
         *_check_release(settings, releases),
         *_check_addresses(settings),
         *_check_roles(settings, catalog),

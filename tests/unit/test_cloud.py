@@ -84,6 +84,8 @@ def test_a_circle_of_requirements_is_named():
         ({"saltern__internal_address": "10.0.0.11"}, "saltern:internal_address", "is also"),
         ({"saltern__release": "2031.1"}, "saltern:release", "2026.2"),
         ({"saltern__release": 2026.2}, "saltern:release", "quoted"),
+        ({"saltern__images": {"bse": "debian"}}, "saltern:images:bse", "Did you mean 'base'?"),
+        ({"saltern__images": {"base": "arch"}}, "saltern:images:base", "Allowed: "),
         ({"saltern__region": 5}, "saltern:region", "type string"),
         ({"saltern__services": {"keyston": {}}}, "saltern:services:keyston", "'keystone'"),
         (
