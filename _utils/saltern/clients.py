@@ -8,21 +8,37 @@ from typing import Any
 
 MARK = "# Written by Saltern (orch.post_deploy); changes here are lost."
 _WRAPPER = """\
-#!/bin/sh
+#!/bin/bash
 {mark}
-# The OpenStack client of the toolbox image; sees the current directory and {etc}/clouds.yaml.
+# The OpenStack client of the toolbox image. It sees the current directory, the files that arguments
+# name by an absolute path (and the folder of one that it is to write), and {etc}/clouds.yaml.
 set -eu
-tty=
-if [ -t 0 ] && [ -t 1 ]; then tty=--tty; fi
-here="--volume=$PWD:$PWD"
-# The root folder cannot be mounted: an option that changes nothing takes its place.
-if [ "$PWD" = / ]; then here=--interactive; fi
-exec docker run --rm --interactive $tty --network host --user 0:0 --cap-drop ALL \\
+options=(--rm --interactive)
+if [[ -t 0 && -t 1 ]]; then options+=(--tty); fi
+declare -A seen=()
+
+show() {{  # path: give it to the container, unless it would hide a folder of the image
+    case $1 in
+        / | /bin* | /dev* | /etc | /lib* | /opt | /proc* | /run* | /sbin* | /sys* | /usr* | /var | /var/tmp) ;;
+        *) if [[ -z ${{seen[$1]:-}} ]]; then seen[$1]=1 options+=(--volume "$1:$1"); fi ;;
+    esac
+}}
+
+show "$PWD"
+for argument in "$@"; do
+    path=${{argument#--*=}}
+    if [[ $path == /* && -f $path ]]; then
+        show "$path"
+    elif [[ $path == /*/* && -d ${{path%/*}} ]]; then
+        show "${{path%/*}}"
+    fi
+done
+exec docker run "${{options[@]}}" --network host --user 0:0 --cap-drop ALL \\
     --cap-add DAC_OVERRIDE --security-opt no-new-privileges --read-only --tmpfs /var/tmp \\
     --env HOME=/var/tmp --env TMPDIR=/var/tmp --env OS_CLOUD="${{OS_CLOUD:-saltern}}" \\
     --env OS_CLIENT_CONFIG_FILE=/etc/openstack/clouds.yaml \\
     --volume {etc}/clouds.yaml:/etc/openstack/clouds.yaml:ro \\
-{volumes}    "$here" --workdir "$PWD" --entrypoint openstack {image} "$@"
+{volumes}    --workdir "$PWD" --entrypoint openstack {image} "$@"
 """
 
 
