@@ -228,7 +228,8 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
         screen.last_word(block, __opts__)
     except SystemExit:
         # Ctrl-C, as Salt tells it.
-        stopped = Failure("interrupted; hosts finish the service they are at")
+        ret["comment"] = "interrupted; hosts finish the service they are at"
+        stopped = Failure(ret["comment"])
         screen.last_word(progress.failure_block(__low__["__id__"], [stopped], _command()), __opts__)
         raise
     finally:

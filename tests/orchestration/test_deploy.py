@@ -131,6 +131,18 @@ def test_a_killed_run_is_simply_run_again(cloud):
     assert "Nothing to change." in cloud.deploy().err
 
 
+def test_an_interrupted_run_says_so_last_and_frees_the_lock(cloud):
+    cloud.set_pillar(alpha={"slow": 3})
+    pipe = {"stderr": subprocess.PIPE, "text": True}
+    with cloud.started("state.orchestrate", "orch.deploy", **pipe) as first:
+        until(lambda: cloud.jobs("state.sls"))
+        first.send_signal(signal.SIGINT)
+        _, err = first.communicate(timeout=60)
+    assert first.returncode != 0
+    assert "reason  interrupted" in err[err.index("\nFAILED") :]
+    assert cloud.deploy().code == 0
+
+
 def test_test_mode_changes_nothing(cloud):
     result = cloud.run("state.orchestrate", "orch.deploy", "test=True")
     assert result.code == 0, result.err
