@@ -21,7 +21,8 @@ deploy: setup  ## a cloud on this machine: set-up, images, services, catalogue
 	@$(bin)/salt-run state.orchestrate orch.deploy
 	@$(bin)/salt-run state.orchestrate orch.post_deploy
 
-test: setup  ## all tests, fast tiers first (set-up included)
+test: setup  ## all tests, fast tiers first (set-up and images included)
+	@$(bin)/salt-run image.build
 	@$(bin)/pytest $(tiers) $(ARGS)
 
 unit: .venv  ## the tests of the pure library, in seconds

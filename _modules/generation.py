@@ -134,10 +134,15 @@ def _wanted(service: str) -> generation.Generation:
 
 
 def _source(service: str) -> Callable[[str], str | None]:
-    """Return a finder of templates: the service's own files, then those common to all."""
+    """Return a finder of templates: the service's own files and those common to all."""
+    declared = host.cloud(__pillar__, __opts__)["formulas"][service].get("config", {})
+    own = {one.get("template", name) for name, one in declared.items()}
 
     def find(name: str) -> str | None:
-        for url in (f"salt://{service}/files/{name}", f"salt://_common/{name}"):
+        folders = [f"{service}/files", "_common"]
+        # What is not a file of the service is most likely common; a miss is logged as an error.
+        for folder in folders if name in own else reversed(folders):
+            url = f"salt://{folder}/{name}"
             cached = __salt__["cp.cache_file"](url)
             if cached:
                 return Path(cached).read_text()

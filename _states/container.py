@@ -20,6 +20,7 @@ _DONE = {
     "replace": "was replaced and is up",
     "start": "was started and is up",
     "check": "is up",
+    "nothing": "is up, as wanted",
 }
 
 

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 
 
-def write(path: Path, text: str, mode: int = 0o600, uid: int | None = None) -> None:
+def write(
+    path: Path, text: str, mode: int = 0o600, uid: int | None = None, scratch: Path | None = None
+) -> None:
     """Write a file at once; it has its mode and owner from the first moment it can be seen.
 
     :param uid: Owner, user and group; None leaves the process's own.
+    :param scratch: Folder for the unfinished file, on the same file system; default: the file's.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)

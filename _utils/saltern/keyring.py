@@ -34,7 +34,8 @@ def write(folder: str | Path, ring: Mapping[int, str], uid: int) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chown(folder, uid, uid)
     for number in sorted(ring, reverse=True):
-        files.write(folder / str(number), ring[number], 0o600, uid)
+        # Keystone opens whatever lies in the folder: unfinished files must not.
+        files.write(folder / str(number), ring[number], 0o600, uid, scratch=folder.parent)
     for path in folder.glob("*"):
         if path.name not in {str(number) for number in ring}:
             path.unlink()

@@ -51,9 +51,9 @@ class Cloud:
         return self.run("openstack", "--os-cloud", "saltern", *arguments, **more)
 
     def containers(self) -> dict[str, str]:
-        """Return name and id of every container of the cloud."""
+        """Return name and id of every container that serves (not what a failed change left)."""
         found = self.docker.containers.list(all=True, filters={"label": "saltern.service"})
-        return {one.name: one.id for one in found}
+        return {one.name: one.id for one in found if "." not in one.name}
 
     def secrets(self) -> dict[str, dict[str, Any]]:
         """Return all generated secrets."""
