@@ -156,8 +156,7 @@ class Cloud:
         resolved = {key: formula[key] for key in _HOST_KEYS if key in formula}
         resolved["containers"] = wanted
         resolved["overrides"] = override.get("config", {})
-        user = formula.get("user", "root")
-        resolved["uid"] = 0 if user == "root" else _uid(users, user, service)
+        resolved["uid"] = _uid(users, formula.get("user", 0), service)
         return resolved
 
 
@@ -225,7 +224,9 @@ def schema() -> dict[str, Any]:
     return yaml.safe_load(_SCHEMA.read_text())
 
 
-def _uid(users: Mapping[str, Any], user: str, service: str) -> int:
+def _uid(users: Mapping[str, Any], user: str | int, service: str) -> int:
+    if isinstance(user, int):
+        return user
     if user not in users:
         raise SalternError(
             f"formulas/{service}/service.yml: user {user!r} is not in images/users.yml. "

@@ -31,7 +31,7 @@ def written(cloud):
 
 
 def test_the_page_gives_a_running_service(cloud, written):
-    assert len(written) == 4
+    assert len(written) == 5
     before = cloud.containers()
     cloud.salt_run("saltern.genpwd")
     cloud.salt_run("image.build", "valkey")
