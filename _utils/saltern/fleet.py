@@ -67,14 +67,16 @@ class Fleet:
         synced = ""
         while len(answers) < len(calls):
             open_ = {host: call for host, call in calls.items() if host not in answers}
-            found = self._run(phase, fun, open_, deadline, lenient=not synced)
+            failed: dict[str, Failure] = {}
+            found = self._run(phase, fun, open_, deadline, failed)
             wanted = self._code()
-            old = [host for host, value in found.items() if _code_of(value) != wanted]
-            busy = {host: found[host]["busy"] for host in found if host not in old}
+            old = [host for host, value in found.items() if value["code"] != wanted]
+            old += self._old_of_failed(phase, failed, wanted, deadline)
+            busy = {host: one["busy"] for host, one in found.items() if host not in old}
             busy = {host: job for host, job in busy.items() if job}
             answers |= {host: found[host] for host in found if host not in (*old, *busy)}
             if old and synced == wanted:
-                raise RolloutError([_other_code(host) for host in old])
+                raise RolloutError([failed.get(host, _other_code(host)) for host in old])
             if old:
                 # The checkout may change meanwhile: then once more.
                 synced = wanted
@@ -82,6 +84,21 @@ class Fleet:
             if busy:
                 self._wait(phase, busy, deadline)
         return answers
+
+    def _old_of_failed(
+        self, phase: Phase, failed: Mapping[str, Failure], wanted: str, deadline: float
+    ) -> list[str]:
+        """Return the hosts that may have failed because of their old code.
+
+        :raises RolloutError: A host has failed with the master's code.
+        """
+        unknown: dict[str, Failure] = {}
+        calls: dict[str, dict[str, Any]] = {host: {} for host in failed}
+        facts = self._run(phase, "saltern.facts", calls, deadline, unknown) if failed else {}
+        current = [host for host, value in facts.items() if value["code"] == wanted]
+        if current:
+            raise RolloutError([failed[host] for host in current])
+        return list(failed)
 
     def _sync(self, phase: Phase, hosts: Sequence[str], deadline: float) -> None:
         # Files that are newer than the master's list of files are invisible for up to 20 s.
@@ -168,11 +185,11 @@ class Fleet:
         fun: str,
         calls: Mapping[str, Mapping[str, Any]],
         deadline: float,
-        lenient: bool = False,
+        failed: dict[str, Failure] | None = None,
     ) -> dict[str, Any]:
         """Return each host's value.
 
-        :param lenient: Whether a host may fail to have the function: its value then is what it says.
+        :param failed: Takes the failures of hosts that have answered, which else are raised.
         """
         jobs = Jobs(self._client, self._silence)
         values: dict[str, Any] = {}
@@ -183,19 +200,21 @@ class Fleet:
         for event in jobs.events():
             if isinstance(event, StateDone):
                 continue
-            missing = lenient and f"'{fun}' is not available" in str(event.value)
-            if event.ok or missing:
+            if event.ok:
                 values[event.host] = event.value
                 if isinstance(event.value, Mapping) and "time" in event.value:
                     self.clocks[event.host] = (sent, event.value["time"], time.time())
-            else:
-                failures.append(_failure(event))
+                continue
+            failure = _failure(event)
+            if failed is not None and not event.reason:
+                failed[event.host] = failure
+                continue
+            failures.append(failure)
             percent = 100 * (len(values) + len(failures)) // len(calls)
-            if not event.ok and not missing:
-                phase.host(event.host, failures[-1].reason, False, event.seconds, percent)
+            phase.host(event.host, failure.reason, False, event.seconds, percent)
         if failures:
             raise RolloutError(failures)
-        return {host: values[host] for host in calls}
+        return {host: values[host] for host in calls if host in values}
 
 
 @dataclass
@@ -245,10 +264,6 @@ def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any
         else:
             groups.append((kwargs, [host]))
     return groups
-
-
-def _code_of(value: Any) -> str:
-    return value.get("code", "") if isinstance(value, Mapping) else ""
 
 
 def _tell_state(phase: Phase, event: StateDone) -> None:

@@ -209,6 +209,30 @@ def test_new_code_reaches_the_hosts_before_it_is_needed(cloud):
         module.unlink()
 
 
+def test_hosts_whose_old_code_fails_get_the_new_code(cloud):
+    assert cloud.deploy().code == 0
+    module = cloud.folder / "minions/two/cache/extmods/modules/saltern.py"
+    with module.open("a") as file:
+        file.write("\n\ndef plan_(**_):\n    raise RuntimeError('old code')\n")
+    result = cloud.deploy()
+    assert result.code == 0, result.err
+    assert "two: got this checkout's code" in result.err
+
+
+def test_states_that_do_not_render_fail_the_run_before_anything_changes(cloud):
+    init = cloud.folder / "formulas/beta/init.sls"
+    good = init.read_text()
+    init.write_text("{{ no_such_name.at_all }}")
+    try:
+        result = cloud.deploy()
+    finally:
+        init.write_text(good)
+    assert result.code == 1
+    assert "no_such_name" in result.last_block
+    assert "host    one" in result.last_block
+    assert not any(cloud.written().values())
+
+
 def test_reconfigure_brings_changed_options(cloud):
     cloud.deploy()
     cloud.set_pillar(beta={"content": "second"})
