@@ -78,9 +78,9 @@ def measure(*command: str, runs: int = 3) -> tuple[float, float]:
 
 def sizes() -> dict[str, Any]:
     """Return the sizes of all images in bytes as ``image.sizes`` has them."""
-    command = [str(BIN / "salt-call"), "--local", "--out=json", "image.sizes"]
+    command = [str(BIN / "salt-run"), "--out=json", "image.sizes"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)["local"]
+    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -88,12 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--destroy", action="store_true", help="measure a whole deploy as well")
     arguments = parser.parse_args()
-    salt_run, salt_call = str(BIN / "salt-run"), str(BIN / "salt-call")
+    salt_run = str(BIN / "salt-run")
     orchestrate = (salt_run, "state.orchestrate")
     figures: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
 
-    figures["image_render_s"], _ = measure(salt_call, "--local", "image.render")
-    figures["image_noop_build_s"], _ = measure(salt_call, "--local", "image.build")
+    figures["image_render_s"], _ = measure(salt_run, "image.render")
+    figures["image_noop_build_s"], _ = measure(salt_run, "image.build")
     if arguments.destroy:
         confirm = 'pillar={"confirm": "yes"}'
         measure(*orchestrate, "orch.destroy", confirm, runs=1)
