@@ -17,6 +17,7 @@ setup:  ## prepare this machine: packages, Docker, virtualenv, Salt master and m
 	@env $(settings) setup/setup
 
 deploy: setup  ## a cloud on this machine: set-up, images, services, catalogue
+	@$(bin)/salt-run saltern.genpwd
 	@$(bin)/salt-run image.build
 	@$(bin)/salt-run state.orchestrate orch.deploy
 	@$(bin)/salt-run state.orchestrate orch.post_deploy
