@@ -18,22 +18,30 @@ WANTED = {
     "iproute2": "ip",
     "ca-certificates": "update-ca-certificates",
 }
+# Looked for once those are there: Debian 12's docker.io brings the client, Debian 13's does not.
+THEN = {"docker-cli": "docker"}
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def install(config: Settings) -> Outcome:
     """Install what is missing."""
-    missing = [name for name, tool in WANTED.items() if not shutil.which(tool, path=SEARCH)]
-    if not missing:
-        return Outcome(f"present: {', '.join(WANTED)}")
-    if not shutil.which("apt-get"):
-        raise SetupError(
-            f"{', '.join(missing)} missing and no apt-get here: "
-            "set-up works on Debian 12 and 13 (and their relatives)"
-        )
-    apt(config, "update")
-    apt(config, "install", "--no-install-recommends", *missing)
-    return Outcome(f"installed: {', '.join(missing)}", changed=True)
+    installed: list[str] = []
+    for wanted in (WANTED, THEN):
+        missing = [name for name, tool in wanted.items() if not shutil.which(tool, path=SEARCH)]
+        if not missing:
+            continue
+        if not shutil.which("apt-get"):
+            raise SetupError(
+                f"{', '.join(missing)} missing and no apt-get here: "
+                "set-up works on Debian 12 and 13 (and their relatives)"
+            )
+        if not installed:
+            apt(config, "update")
+        apt(config, "install", "--no-install-recommends", *missing)
+        installed += missing
+    if installed:
+        return Outcome(f"installed: {', '.join(installed)}", changed=True)
+    return Outcome(f"present: {', '.join(WANTED)}")
 
 
 def apt(config: Settings, *arguments: str) -> None:
