@@ -82,7 +82,9 @@ def build(
                 data |= {"text": event.text, "percent": event.percent}
                 bus.fire_event(data, f"saltern/image/{event.image}/{event.phase}")
 
-            results = shop.build(_chosen(names), fan_out(display, fire), force, nocache, display.tick)
+            results = shop.build(
+                _chosen(names), fan_out(display, fire), force, nocache, display.tick
+            )
         display.end(results)
         if failed := workshop.failure(results):
             raise SalternError(failed)
