@@ -125,6 +125,8 @@ class Cloud:
     def started(self, *words: str, **options: Any) -> Iterator[subprocess.Popen]:
         """Start salt-run and yield it; it does not outlive the block."""
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
+        # A shell starts background jobs with Ctrl-C ignored, and children would inherit that.
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
         with subprocess.Popen(self.command(*words), **options) as process:
             try:
                 yield process
