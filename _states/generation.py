@@ -24,7 +24,8 @@ def present(name: str) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
         where = __salt__["generation.path"](name)
-        if __salt__["generation.present"](name):
+        in_use = __salt__["generation.current"](name) == where["digest"]
+        if in_use and __salt__["generation.present"](name):
             ret["comment"] = f"Generation {where['digest']} is in place."
             return ret
         ret["changes"] = __salt__["generation.diff"](name) or {where["digest"]: "owner or mode"}

@@ -120,7 +120,7 @@ def write(parent: str | Path, wanted: Generation) -> Path:
     """Write a generation below ``parent`` and return its folder; a crash leaves none or all of it.
 
     A folder that somebody changed by hand is put right file by file, since containers may have it
-    mounted.
+    mounted. The folder's time says when it was last wanted.
     """
     parent = Path(parent)
     parent.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -128,7 +128,9 @@ def write(parent: str | Path, wanted: Generation) -> Path:
     if target.is_dir():
         for name in read(target).keys() - wanted.files.keys():
             (target / name).unlink()
-        _fill(target, wanted)
+        if not intact(target, wanted):
+            _fill(target, wanted)
+        os.utime(target)
         return target
     temporary = parent / f".{wanted.digest}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)

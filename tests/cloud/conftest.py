@@ -52,7 +52,8 @@ class Cloud:
 
     def containers(self) -> dict[str, str]:
         """Return name and id of every container that serves (not what a failed change left)."""
-        found = self.docker.containers.list(all=True, filters={"label": "saltern.service"})
+        mine = {"label": ["saltern.service", "saltern.prefix="]}
+        found = self.docker.containers.list(all=True, filters=mine)
         return {one.name: one.id for one in found if "." not in one.name}
 
     def secrets(self) -> dict[str, dict[str, Any]]:

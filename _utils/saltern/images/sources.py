@@ -84,9 +84,7 @@ class Source:
         archive = target.with_suffix(".tar")
         with archive.open("wb") as out:
             repository.archive(out, commit.hexsha)
-        target.mkdir(parents=True)
-        with tarfile.open(archive) as opened:
-            opened.extractall(target, filter="data")
+        _unpack(archive, target)
         archive.unlink()
         _write_metadata(target, self.name, version)
 
@@ -103,8 +101,7 @@ class Source:
             if zipfile.is_zipfile(download):
                 zipfile.ZipFile(download).extractall(unpacked)
             else:
-                with tarfile.open(download) as opened:
-                    opened.extractall(unpacked, filter="data")
+                _unpack(download, unpacked)
         except (OSError, ValueError, tarfile.TarError) as error:
             raise SalternError(self._failed(error)) from error
         inner = list(unpacked.iterdir())
@@ -172,3 +169,24 @@ def _version(described: str) -> str:
 def _write_metadata(tree: Path, name: str, version: str) -> None:
     # pbr, which OpenStack builds with, takes the version from here when there is no repository.
     (tree / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack a tar file, refusing members that would lie outside ``target``."""
+    target.mkdir(parents=True)
+    with tarfile.open(archive) as opened:
+        if hasattr(tarfile, "data_filter"):
+            opened.extractall(target, filter="data")
+            return
+        # Debian 12's Python 3.11.2 has no filters: what a link or a path could do is checked here.
+        inside = target.resolve()
+        for member in opened:
+            place = (inside / member.name).resolve()
+            base = place.parent if member.issym() else inside
+            for path in (place, (base / member.linkname).resolve() if member.linkname else place):
+                if not path.is_relative_to(inside) or not (
+                    member.isreg() or member.isdir() or member.issym() or member.islnk()
+                ):
+                    raise tarfile.TarError(f"{member.name} would leave the archive's folder")
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            opened.extract(member, inside)
