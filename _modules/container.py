@@ -260,18 +260,6 @@ def facts(
         }
 
 
-def once_forget(name: str) -> bool:
-    """Forget that the task of a one-shot container ran; the same as ``once.forget``.
-
-    CLI Example:
-
-    .. code-block:: bash
-
-        salt-call container.once_forget keystone-db-sync
-    """
-    return __salt__["once.forget"](name)
-
-
 def exec_(
     name: str,
     command: list[str] | str,

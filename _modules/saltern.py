@@ -225,7 +225,7 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
             removed["volumes"].append(name)
     formulas = _cloud()["formulas"]
     for task in (task for name in chosen for task in formulas[name].get("once", [])):
-        __salt__["container.once_forget"](task["container"])
+        __salt__["once.forget"](task["container"])
     etc, var = host.root("etc", __opts__), host.root("var", __opts__)
     for parent in (Path(etc, "services"), Path(var, "keyrings")):
         for name in chosen:

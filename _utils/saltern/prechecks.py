@@ -33,12 +33,11 @@ def wanted_ports(cloud: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     :param cloud: Pillar key ``cloud`` of the host.
     """
     own, internal = cloud["host"]["address"], cloud["internal_address"]
-    binds = {"host": own, "internal": internal, "loopback": "127.0.0.1"}
     wanted = set()
     for name, facts in cloud["services"].items():
         for port in facts["ports"].values():
-            if name in cloud["formulas"] or port.get("every_host"):
-                wanted.add((name, binds[port.get("bind", "host")], port["port"]))
+            if name in cloud["formulas"]:
+                wanted.add((name, own, port["port"]))
             if "haproxy" in cloud["formulas"] and port.get("frontend", "none") != "none":
                 wanted.add(("haproxy", internal, port["port"]))
                 if port.get("external"):
