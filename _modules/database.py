@@ -24,7 +24,7 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 
 def present(service: str) -> bool:
-    """Return whether a service's user can use its database with the wanted password.
+    """Return whether a service's user can use its databases with the wanted password.
 
     :param service: Name of the formula.
     :raises CommandExecutionError: The database server does not answer.
@@ -35,10 +35,12 @@ def present(service: str) -> bool:
 
         salt aio database.present keystone
     """
-    name, user, password = _wanted(service)
+    names, user, password = _wanted(service)
     try:
-        with _connection(user, password, name):
-            return True
+        for name in names:
+            with _connection(user, password, name):
+                pass
+        return True
     except pymysql.MySQLError as error:
         # 1044/1045/1698: access denied to the database or the server; 1049: no such database.
         if error.args and error.args[0] in (1044, 1045, 1049, 1698):
@@ -47,7 +49,7 @@ def present(service: str) -> bool:
 
 
 def create(service: str) -> None:
-    """Create the database of a service and its user, or give the user its present password.
+    """Create the databases of a service and its user, or give the user its present password.
 
     :param service: Name of the formula.
     :raises CommandExecutionError: The database server does not answer or refuses.
@@ -58,28 +60,30 @@ def create(service: str) -> None:
 
         salt aio database.create keystone
     """
-    name, user, password = _wanted(service)
+    names, user, password = _wanted(service)
     try:
         root = _context(service).secret("mariadb.root_password")
         with _connection("root", root) as connection, connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, password))
             cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
-            cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
+            for name in names:
+                cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
+                cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
     except pymysql.MySQLError as error:
         raise CommandExecutionError(_explain(error)) from error
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
 
 
-def _wanted(service: str) -> tuple[str, str, str]:
-    """Return the name of a service's database, its user and that one's password."""
+def _wanted(service: str) -> tuple[list[str], str, str]:
+    """Return the names of a service's databases, their user and that one's password."""
     try:
         database = host.cloud(__pillar__, __opts__)["formulas"][service]["database"]
         password = _context(service).secret(f"{service}.database_password")
     except (SalternError, KeyError) as error:
         raise CommandExecutionError(f"database of {service}: {error}") from error
-    return database["name"], database.get("user", database["name"]), password
+    name = database["name"]
+    return [name, *database.get("also", [])], database.get("user", name), password
 
 
 def _context(service: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -24,7 +25,8 @@ _LAST_LINES = 15
 
 
 def hosts(services: list[str] | None = None) -> list[Check]:
-    """Check that this host can run its services: ports, disk, memory, Docker, address, names, images.
+    """Check that this host can run its services: ports, disk, memory, Docker, addresses, names, images,
+    network interfaces, and the paths that services need.
 
     :param services: Taken for the likeness with other functions: a host is checked as a whole.
     :returns: One row a check: ``check``, ``ok``, ``found``, ``remedy``.
@@ -49,6 +51,9 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.disk(str(folder), shutil.disk_usage(folder).free, limits["disk_gb"]),
         prechecks.memory(psutil.virtual_memory().total / 1e6, limits["memory_mb"]),
         prechecks.address(cloud, _addresses()),
+        prechecks.vip(cloud, _networks()),
+        prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
+        *prechecks.paths(cloud["formulas"], os.path.exists),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
         prechecks.images(cloud, present),
@@ -131,6 +136,16 @@ def _existing(path: str) -> Path:
 def _addresses() -> list[str]:
     found = psutil.net_if_addrs().values()
     return [one.address.partition("%")[0] for addresses in found for one in addresses]
+
+
+def _networks() -> list[str]:
+    found = psutil.net_if_addrs().values()
+    return [
+        f"{one.address}/{one.netmask}"
+        for addresses in found
+        for one in addresses
+        if one.family == socket.AF_INET and one.netmask
+    ]
 
 
 def _names(cloud: dict[str, Any]) -> list[str]:

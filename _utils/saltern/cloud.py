@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from saltern import merge, problems, secrets
+from saltern import merge, problems, secrets, templates, validate
 from saltern.errors import SalternError
-from saltern.formulas import Catalog
-from saltern.images import options as image_options
+from saltern.formulas import Catalog, Formula
 from saltern.problems import Problem
+from saltern.templates import Context
 
-ROLES = ("control", "network", "compute", "storage", "monitoring")
 _SCHEMA = Path(__file__).with_name("cloud.schema.yml")
-# What a service's pillar may hold beside the options that its service.yml declares.
-_COMMON = {
-    "config": {
-        "type": "object",
-        "additionalProperties": True,
-        "description": "file: what to merge into it",
-    },
-    "containers": {
-        "type": "object",
-        "additionalProperties": {"type": "object"},
-        "description": "container: fields of its spec to override",
-    },
-}
 
 
 @dataclass
@@ -96,24 +81,34 @@ class Cloud:
             found |= {part["image"] for part in parts} | {formula.get("check_image")}
         return sorted(found - {None})
 
-    def options(self, service: str) -> dict[str, Any]:
-        """Return a service's options: the pillar's values over the declared defaults."""
+    def options(self, service: str, host: str | None = None) -> dict[str, Any]:
+        """Return a service's options: the host's values, the pillar's, the declared defaults."""
         declared = self.catalog[service].get("options", {})
-        given = self.overrides.get(service, {})
+        given = dict(self.overrides.get(service, {}))
+        if host:
+            given |= self.hosts[host].get("options", {}).get(service, {})
         return {name: given.get(name, option["default"]) for name, option in declared.items()}
 
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """Return what every host may know of every running service (no secrets)."""
+    def facts(self, host: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return what a host may know of every running service (no secrets), options as its own."""
         return {
             name: {
                 "hosts": self.placement[name],
                 "ports": self.catalog[name].get("ports", {}),
-                "options": self.options(name),
+                "options": self.options(name, host),
                 "catalog": self.catalog[name].get("catalog", {}),
                 "requires": self.catalog[name].get("requires", []),
             }
             for name in self.services
         }
+
+    def formatted(
+        self, service: str, form: str, host: str | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yield every string of a service's options whose schema has this `format`: key, value."""
+        values = self.options(service, host)
+        for option, declared in self.catalog[service].get("options", {}).items():
+            yield from _formatted(values[option], declared, form, option)
 
     def view(
         self, host: str, stored: Mapping[str, Mapping[str, Any]], users: Mapping[str, Any]
@@ -126,6 +121,10 @@ class Cloud:
         """
         settings = self.settings
         services = self.services_of(host)
+        hosts = {
+            name: {"id": name, "address": one["address"], "roles": one["roles"]}
+            for name, one in self.hosts.items()
+        }
         view = {
             "release": settings["release"],
             "region": settings["region"],
@@ -133,16 +132,23 @@ class Cloud:
             "external_address": settings["external_address"],
             "images": settings["images"],
             "limits": settings["limits"],
-            "host": {"id": host, **self.hosts[host]},
-            "hosts": self.hosts,
-            "services": self.facts(),
+            "host": hosts[host],
+            "hosts": hosts,
+            "services": self.facts(host),
             "formulas": {name: self._formula(name, users) for name in services},
+            "interfaces": {
+                f"{name}:{option}": interface
+                for name in services
+                for option, interface in self.formatted(name, "interface", host)
+            },
         }
         wanted = secrets.wanted_by(self, host)
         view["secrets"] = {
             service: {name: stored.get(service, {}).get(name) for name in names}
             for service, names in wanted.items()
         }
+        for name in services:
+            _decide(name, view)
         return view
 
     def _formula(self, service: str, users: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +179,33 @@ _HOST_KEYS = [
     "check_image",
     "upgrade",
     "user",
+    "prechecks",
 ]
+
+
+def _decide(service: str, view: dict[str, Any]) -> None:
+    """Leave out of a service's data what has a `when` that does not hold on this host."""
+    formula = view["formulas"][service]
+    names: Context | None = None
+
+    def chosen(part: Mapping[str, Any]) -> bool:
+        nonlocal names
+        if "when" not in part:
+            return True
+        names = names or Context(view, service)
+        try:
+            return templates.holds(part["when"], names)
+        except SalternError as error:
+            raise SalternError(f"formulas/{service}/service.yml: when: {error}") from error
+
+    def without(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in part.items() if key != "when"}
+
+    for key in ("containers", "config"):
+        parts = formula.get(key, {})
+        formula[key] = {name: without(part) for name, part in parts.items() if chosen(part)}
+    for key in ("once", "prechecks"):
+        formula[key] = [without(part) for part in formula.get(key, []) if chosen(part)]
 
 
 def load(
@@ -197,7 +229,7 @@ def load(
     enabled = {
         name: formula
         for name, formula in catalog.items()
-        if placed.get(name, {}).get("enabled", formula.get("enabled", True))
+        if placed.get(name, {}).get("enabled", _enabled(formula, pillar, catalog))
     }
     cloud = Cloud(
         settings=settings,
@@ -207,14 +239,7 @@ def load(
         },
         overrides={name: dict(pillar.get(name) or {}) for name in enabled},
     )
-    cloud.problems = [
-        *image_options.problems(settings["images"]),
-        *_check_release(settings, releases),
-        *_check_addresses(settings),
-        *_check_roles(settings, catalog),
-        *_check_placement(cloud, catalog),
-        *_check_services(pillar, catalog),
-    ]
+    cloud.problems = validate.problems_of(cloud, pillar, catalog, releases)
     return cloud
 
 
@@ -234,6 +259,34 @@ def _uid(users: Mapping[str, Any], user: str | int, service: str) -> int:
         )
     uid = users[user]
     return uid["uid"] if isinstance(uid, Mapping) else uid
+
+
+def _formatted(
+    value: Any, declared: Mapping[str, Any], form: str, key: str
+) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and value and declared.get("format") == form:
+        yield key, value
+    elif isinstance(value, list):
+        for one in value:
+            yield from _formatted(one, declared.get("items", {}), form, key)
+    elif isinstance(value, Mapping):
+        known, others = declared.get("properties", {}), declared.get("additionalProperties")
+        for name, one in value.items():
+            schema_ = known.get(name, others if isinstance(others, Mapping) else {})
+            yield from _formatted(one, schema_, form, f"{key}:{name}")
+
+
+def _enabled(formula: Formula, pillar: Mapping[str, Any], catalog: Catalog) -> bool:
+    """Return whether a service is deployed where the pillar's ``saltern:services`` is silent."""
+    condition = formula.get("enabled", True)
+    if isinstance(condition, bool):
+        return condition
+    for path, value in condition.items():
+        service, _, option = path.partition(".")
+        default = catalog.get(service, {}).get("options", {}).get(option, {}).get("default")
+        if (pillar.get(service) or {}).get(option, default) != value:
+            return False
+    return True
 
 
 def _before(formula: Mapping[str, Any]) -> set[str]:
@@ -261,114 +314,6 @@ def _placed(
         return [host for host in hosts if host in override["hosts"]]
     roles = set(override.get("roles", formula["roles"]))
     return [host for host, data in hosts.items() if roles & set(data["roles"])]
-
-
-def _check_release(settings: Mapping[str, Any], releases: Iterable[str] | None) -> list[Problem]:
-    known = None if releases is None else list(releases)
-    if known is None or settings["release"] in known:
-        return []
-    return [problems.unknown("saltern:release", settings["release"], known, "release")]
-
-
-def _check_addresses(settings: Mapping[str, Any]) -> list[Problem]:
-    wrong = []
-    named = {
-        f"saltern:hosts:{name}:address": host["address"] for name, host in settings["hosts"].items()
-    }
-    named["saltern:internal_address"] = settings["internal_address"]
-    if settings["external_address"] != settings["internal_address"]:
-        named["saltern:external_address"] = settings["external_address"]
-    seen: dict[str, str] = {}
-    for key, address in named.items():
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            wrong.append(
-                Problem(key, f"{address!r} is not an IP address", "Write one, as 10.0.0.11")
-            )
-            continue
-        if key.startswith("saltern:hosts:"):
-            if address in seen:
-                wrong.append(
-                    Problem(key, f"{address} is also {seen[address]}", "Give each its own")
-                )
-            seen[address] = key
-        elif seen.get(address, "").startswith("saltern:hosts:"):
-            remedy = "HAProxy and the services behind it need an address each: choose a free one"
-            wrong.append(Problem(key, f"{address} is also {seen[address]}", remedy))
-    return wrong
-
-
-def _check_roles(settings: Mapping[str, Any], catalog: Catalog) -> list[Problem]:
-    known = {*ROLES, *settings["roles"]}
-    known |= {role for formula in catalog.values() for role in formula["roles"]}
-    used = [
-        (f"saltern:hosts:{name}:roles", host["roles"]) for name, host in settings["hosts"].items()
-    ]
-    used += [
-        (f"saltern:services:{name}:roles", one["roles"])
-        for name, one in settings["services"].items()
-        if "roles" in one
-    ]
-    return [
-        problems.unknown(key, role, known, "role")
-        for key, roles in used
-        for role in roles
-        if role not in known
-    ]
-
-
-def _check_placement(cloud: Cloud, catalog: Catalog) -> list[Problem]:
-    wrong = []
-    for name, one in cloud.settings["services"].items():
-        key = f"saltern:services:{name}"
-        if name not in catalog:
-            wrong.append(problems.unknown(key, name, catalog, "service"))
-        for host in one.get("hosts", []):
-            if host not in cloud.hosts:
-                wrong.append(problems.unknown(f"{key}:hosts", host, cloud.hosts, "host"))
-    for name, hosts in cloud.placement.items():
-        for needed in cloud.catalog[name].get("requires", []) if hosts else []:
-            if needed not in catalog:
-                what = f"formulas/{name}/service.yml requires the unknown service {needed!r}"
-                wrong.append(Problem(f"saltern:services:{name}", what, "Correct it"))
-            elif needed not in cloud.catalog:
-                key = f"saltern:services:{needed}:enabled"
-                wrong.append(Problem(key, f"is false, but {name} requires it", "Enable it"))
-            elif not cloud.placement[needed]:
-                roles = ", ".join(cloud.catalog[needed]["roles"])
-                what = f"no host runs {needed}, which {name} requires"
-                remedy = f"Give a host one of its roles: {roles}"
-                wrong.append(Problem("saltern:hosts", what, remedy))
-    return wrong
-
-
-def _check_services(pillar: Mapping[str, Any], catalog: Catalog) -> list[Problem]:
-    wrong = []
-    for name, value in pillar.items():
-        if name in catalog:
-            wrong += _check_service(name, value, catalog[name])
-        elif name not in ("saltern", "cloud") and problems.nearest(name, catalog, 0.8):
-            wrong.append(problems.unknown(name, name, catalog, "service"))
-    return wrong
-
-
-def _check_service(name: str, value: Any, formula: Mapping[str, Any]) -> list[Problem]:
-    schema_ = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {**formula.get("options", {}), **_COMMON},
-    }
-    wrong = problems.check(value or {}, schema_, name)
-    if wrong:
-        return wrong
-    for part in ("config", "containers"):
-        kind = {"config": "file", "containers": "container"}[part]
-        known = formula.get(part, {})
-        for one in (value or {}).get(part, {}):
-            if one not in known:
-                wrong.append(problems.unknown(f"{name}:{part}:{one}", one, known, kind))
-    return wrong
 
 
 def releases(images: str | Path) -> list[str]:

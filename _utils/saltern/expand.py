@@ -8,6 +8,7 @@ from typing import Any
 from saltern import templates
 from saltern.errors import SalternError
 
+_NOT_OF_A_CONTAINER = ("name", "container", "each_host", "when")
 States = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -46,7 +47,9 @@ def states(
         add(f"Deliver the {ring} of {service}", "keyring.present", name=ring, service=service)
     if first and "database" in formula:
         add(f"Create the database of {service}", "database.present", name=service)
-    for task in formula.get("once", []) if first else []:
+    for task in formula.get("once", []):
+        if not first and not task.get("each_host"):
+            continue
         container = _container(service, task["container"], task, formula, cloud, context)
         add(task["name"], "container.ran", **container)
     for name, spec in formula.get("containers", {}).items():
@@ -75,7 +78,7 @@ def _container(
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a container's arguments with its image's full name, its config and its key rings."""
-    arguments = {key: value for key, value in spec.items() if key not in ("name", "container")}
+    arguments = {key: value for key, value in spec.items() if key not in _NOT_OF_A_CONTAINER}
     arguments = templates.resolve(arguments, context)
     arguments["image"] = image_name(cloud["images"], cloud["release"], arguments["image"])
     volumes = list(arguments.get("volumes", []))

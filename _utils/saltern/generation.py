@@ -58,8 +58,6 @@ def render(
         override = formula.get("overrides", {}).get(name)
         if declared.get("optional") and override is None:
             continue
-        if "when" in declared and not templates.holds(declared["when"], context):
-            continue
         form = declared["format"]
         template = declared.get("template", name)
         text = "" if declared.get("optional") else templates.render(template, source, context)

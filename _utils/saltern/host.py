@@ -6,6 +6,7 @@ Library functions rather than execution modules, so that no job can return the s
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from saltern import templates
@@ -43,11 +44,24 @@ def context(
         raise SalternError(
             f"{opts['id']} does not run {service}: it has none of its roles in saltern:hosts"
         )
-    names = templates.Context(
-        view, service, int(grains.get("num_cpus", 1)), int(grains.get("mem_total", 2048))
-    )
+    names = templates.Context(view, service, machine(grains))
     names["keyrings"] = f"{root('var', opts)}/keyrings"
     return names
+
+
+def machine(grains: Mapping[str, Any]) -> templates.Machine:
+    """Return the facts of this host that templates see."""
+    flags = grains.get("cpu_flags", [])
+    modules = Path("/lib/modules", grains.get("kernelrelease", ""))
+    listed = (modules / name for name in ("modules.dep", "modules.builtin"))
+    return templates.Machine(
+        cpus=int(grains.get("num_cpus", 1)),
+        memory_mb=int(grains.get("mem_total", 2048)),
+        # The device alone says nothing: a guest can have it and not be able to nest.
+        kvm=("vmx" in flags or "svm" in flags) and Path("/dev/kvm").exists(),
+        openvswitch_module=Path("/sys/module/openvswitch").exists()
+        or any("/openvswitch.ko" in one.read_text() for one in listed if one.exists()),
+    )
 
 
 def root(kind: str, opts: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +104,45 @@ def address(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
     ]
     found = f"not on any interface: {', '.join(missing)}" if missing else "present"
     return check("address", not missing, found, "Correct the pillar or give the host that address")
+
+
+def vip(cloud: Mapping[str, Any], networks: Iterable[str]) -> Check:
+    """Check that the addresses that move between hosts belong to a network of this one.
+
+    :param networks: Of the host's interfaces, as ``10.0.0.11/24``.
+    """
+    here = [ipaddress.ip_interface(one).network for one in networks]
+    shared = [
+        f"saltern:{key} ({cloud[key]})"
+        for key in ("internal_address", "external_address")
+        if "haproxy" in cloud["formulas"]
+        and not cloud[key].startswith("127.")
+        and not any(ipaddress.ip_address(cloud[key]) in network for network in here)
+    ]
+    found = f"in no network of this host: {', '.join(shared)}" if shared else "in its networks"
+    return check("vip", not shared, found, "Choose free addresses of a network of the hosts")
+
+
+def interfaces(wanted: Mapping[str, str], present: Iterable[str]) -> Check:
+    """Check that the network interfaces named by options exist.
+
+    :param wanted: Pillar key to name.
+    """
+    there = set(present)
+    missing = [f"{name} ({key})" for key, name in wanted.items() if name not in there]
+    found = f"do not exist: {', '.join(missing)}" if missing else "exist"
+    remedy = f"Correct the pillar. This host has: {', '.join(sorted(there))}"
+    return check("interfaces", not missing, found, remedy)
+
+
+def paths(formulas: Mapping[str, Mapping[str, Any]], exists: Callable[[str], bool]) -> list[Check]:
+    """Check the paths that services need on their host, a row for each that is missing."""
+    wanted = [(name, one) for name, formula in formulas.items() for one in formula["prechecks"]]
+    return [
+        check(name, False, f"{one['path']} does not exist", one["remedy"])
+        for name, one in wanted
+        if not exists(one["path"])
+    ]
 
 
 def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
+
+# What strings of the pillar can be, beside what JSON Schema names. `interface` is a name of a network
+# interface, which only its host can check: see the prechecks.
+FORMATS = jsonschema.FormatChecker(formats=["ipv4"])
+
+
+@FORMATS.checks("ipv4-network", raises=ValueError)
+def _network(value: Any) -> bool:
+    """Accept a network as 10.0.0.0/24 or an address in its network as 10.0.0.1/24."""
+    return not isinstance(value, str) or not value or bool(ipaddress.IPv4Interface(value))
+
+
+_FORMAT_NAMES = {
+    "ipv4": ("an IP address", "10.0.0.11"),
+    "ipv4-network": ("an IPv4 network", "10.0.0.0/24"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ def check(value: Any, schema: dict[str, Any], key: str = "") -> list[Problem]:
     :param schema: JSON Schema, draft 2020-12.
     :param key: Pillar path of ``value``, put before every reported key.
     """
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.Draft202012Validator(schema, format_checker=FORMATS)
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(p) for p in error.path])
     return [problem for error in errors for problem in _problems(error, key)]
 
@@ -79,6 +96,9 @@ def _problems(error: jsonschema.ValidationError, prefix: str) -> list[Problem]:
         about = schema.get("description", "").rstrip(".")
         hint = f" ({about})" if about else ""
         return [Problem(path, found, f"Write a value of type {wanted}{hint}")]
+    if error.validator == "format":
+        what, example = _FORMAT_NAMES[error.validator_value]
+        return [Problem(path, f"{found} is not {what}", f"Write one, as {example}")]
     what = schema.get("description", "").rstrip(".")
     return [Problem(path, f"{found}: {error.message}", what or "Correct the value")]
 

@@ -68,7 +68,7 @@ def fill(catalog: Catalog, stored: Secrets) -> tuple[Secrets, list[str]]:
     filled, added = copy.deepcopy(stored), []
     for service, name, declaration in declared(catalog):
         values = filled.setdefault(service, {})
-        if values.get(name) in (None, ""):
+        if declaration.get("kind") != "external" and values.get(name) in (None, ""):
             values[name] = make(declaration)
             added.append(f"{service}.{name}")
     return filled, added
@@ -125,8 +125,8 @@ def missing(cloud: Cloud, stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the secrets that the cloud's services declare and nothing holds yet."""
     return [
         f"{service}.{name}"
-        for service, name, _ in declared(cloud.catalog)
-        if not stored.get(service, {}).get(name)
+        for service, name, declaration in declared(cloud.catalog)
+        if declaration.get("kind") != "external" and not stored.get(service, {}).get(name)
     ]
 
 

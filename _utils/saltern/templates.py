@@ -5,12 +5,30 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
 from saltern.errors import SalternError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What only the host itself knows of it; templates see it as part of ``host``.
+
+    :ivar cpus: Processors.
+    :ivar memory_mb: Memory in MB.
+    :ivar kvm: Its processors run virtual machines, and the kernel offers it.
+    :ivar openvswitch_module: Its kernel has Open vSwitch's datapath.
+    """
+
+    cpus: int = 1
+    memory_mb: int = 2048
+    kvm: bool = False
+    openvswitch_module: bool = False
+
 
 # Name of a template to its text, None if there is none.
 Source = Callable[[str], str | None]
@@ -21,20 +39,19 @@ class Context(dict[str, Any]):
 
     :param cloud: Pillar key ``cloud`` of the host.
     :param service: The service whose templates are rendered.
-    :param cpus: Processors of the host.
-    :param memory_mb: Memory of the host in MB.
+    :param machine: Facts of the host; on the master, which does not know them, the smallest.
     """
 
     def __init__(
-        self, cloud: Mapping[str, Any], service: str, cpus: int = 1, memory_mb: int = 2048
+        self, cloud: Mapping[str, Any], service: str, machine: Machine = Machine()
     ) -> None:
         self._cloud = cloud
         self._service = service
-        self._cpus = cpus
+        self._machine = machine
         super().__init__(
             service=service,
             cloud=cloud,
-            host={**cloud["host"], "cpus": cpus, "memory_mb": memory_mb},
+            host={**cloud["host"], **asdict(machine)},
             hosts=cloud["hosts"],
             services=cloud["services"],
             options=cloud["services"][service]["options"],
@@ -79,7 +96,10 @@ class Context(dict[str, Any]):
                 f"secret {name!r} is not declared in {where}: add it to uses_secrets"
             )
         if known[key] in (None, ""):
-            raise SalternError(f"secret {name!r} has no value: run salt-run saltern.genpwd")
+            raise SalternError(
+                f"secret {name!r} has no value: run salt-run saltern.genpwd, or write it into "
+                "secrets.yml if it comes from elsewhere (kind external)"
+            )
         return known[key]
 
     def database_url(self, service: str | None = None, name: str | None = None) -> str:
@@ -108,8 +128,11 @@ class Context(dict[str, Any]):
         return ",".join(f"{one}:{port}" for one in self.addresses("memcached"))
 
     def workers(self, most: int = 5) -> int:
-        """Return how many processes an API gets on this host: its processors, at most ``most``."""
-        return max(1, min(self._cpus, most))
+        """Return how many processes an API gets on this host, at most ``most``.
+
+        Half its processors, as a control host runs a dozen of APIs, and one per 4 GB of memory.
+        """
+        return max(1, min(most, self._machine.cpus // 2, self._machine.memory_mb // 4000))
 
     def catalog(self) -> dict[str, dict[str, Any]]:
         """Return the catalogue entry of every running service that has one."""
@@ -166,8 +189,15 @@ def resolve(value: Any, context: Mapping[str, Any]) -> Any:
 
 
 def holds(expression: str, context: Mapping[str, Any]) -> bool:
-    """Return whether a Jinja expression is true."""
-    return bool(_environment().compile_expression(expression, undefined_to_none=False)(**context))
+    """Return whether a Jinja expression is true.
+
+    :raises SalternError: Wrong syntax or an undefined name.
+    """
+    try:
+        compiled = _environment().compile_expression(expression, undefined_to_none=False)
+        return bool(compiled(**context))
+    except jinja2.TemplateError as error:
+        raise SalternError(f"{expression!r}: {error}") from error
 
 
 def _environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:

@@ -62,7 +62,7 @@ class Deployment:
         assert not made.problems
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         view = made.view("one", {self.service: secrets}, users)
-        context = templates.Context(view, self.service, cpus=2, memory_mb=4096)
+        context = templates.Context(view, self.service, templates.Machine(cpus=2, memory_mb=4096))
         formula = view["formulas"][self.service]
         written = generation.render(self.service, formula, clouds.source(self.service), context)
         path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)

@@ -21,7 +21,9 @@ PARSERS = {
 
 
 def context(topology: str, service: str, host: str) -> templates.Context:
-    names = templates.Context(view(topology, host), service, cpus=4, memory_mb=8192)
+    names = templates.Context(
+        view(topology, host), service, templates.Machine(cpus=4, memory_mb=8192)
+    )
     names["keyrings"] = "/var/lib/saltern/keyrings"
     return names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ _EVERY = 0.5
 # Seconds that a container without a health check must stay up.
 _STAY_UP = 2.0
 _LOG_LINES = 30
+# An error may stand far above the last lines: some servers write much while they give up.
+_LOOK_BACK = 500
+_ERRORS = re.compile(r"\b(error|fatal|critical|panic|emerg)\b|Traceback", re.IGNORECASE)
+_ERROR_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Verdict:
     """How a container came up.
 
     :ivar reason: Why it did not; empty if it did.
-    :ivar logs: The last lines that it wrote, if it did not come up.
+    :ivar logs: What it wrote, if it did not come up, see :func:`last_words`.
     """
 
     reason: str = ""
@@ -114,4 +119,12 @@ def _check(engine: Engine, container: str, command: list[str], timeout: float) -
 
 
 def _failed(engine: Engine, container: str, reason: str) -> Verdict:
-    return Verdict(reason, engine.logs(container, _LOG_LINES).strip())
+    return Verdict(reason, last_words(engine.logs(container, _LOOK_BACK)))
+
+
+def last_words(log: str) -> str:
+    """Return the last lines of a log, after the first errors that stand above them."""
+    lines = log.strip().splitlines()
+    above, last = lines[:-_LOG_LINES], lines[-_LOG_LINES:]
+    errors = [line for line in above if _ERRORS.search(line)][:_ERROR_LINES]
+    return "\n".join([*errors, *(["..."] if errors else []), *last])
