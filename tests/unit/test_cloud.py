@@ -26,6 +26,63 @@ CATALOG = {
     },
     "nova-compute": {"summary": "vm", "roles": ["compute"], "uses_secrets": ["keystone.admin_*"]},
 }
+# What a service can make depend on options and hosts.
+SWITCH = {
+    **CATALOG,
+    "neutron": {
+        "summary": "net",
+        "roles": ["control"],
+        "options": {
+            "backend": {"enum": ["ovn", "ovs"], "default": "ovn", "description": "which"},
+            "range": {
+                "type": "string",
+                "format": "ipv4-network",
+                "default": "10.9.0.0/24",
+                "description": "",
+            },
+        },
+    },
+    "ovn": {"summary": "ovn", "roles": ["control"], "enabled": {"neutron.backend": "ovn"}},
+    "agents": {
+        "summary": "agents",
+        "roles": ["control", "compute"],
+        "options": {
+            "interface": {
+                "type": "string",
+                "format": "interface",
+                "default": "",
+                "description": "NIC",
+            },
+            "bridges": {
+                "type": "object",
+                "additionalProperties": {"type": "string", "format": "interface"},
+                "default": {},
+                "description": "network to NIC",
+            },
+            "cidr": {
+                "type": "string",
+                "format": "ipv4-network",
+                "default": "",
+                "description": "own network",
+            },
+        },
+        "secrets": {"key": {"kind": "external"}},
+        "config": {
+            "ovs.ini": {"format": "ini", "when": "services.neutron.options.backend == 'ovs'"}
+        },
+        "once": [
+            {"name": "Set up", "container": "s", "image": "i", "command": [], "when": "false"}
+        ],
+        "containers": {
+            "metadata": {"image": "i", "when": "'compute' in host.roles"},
+            "router": {"image": "i", "when": "'control' in host.roles", "user": "root"},
+        },
+        "prechecks": [
+            {"path": "/dev/x", "remedy": "r", "when": "options.interface"},
+            {"path": "/dev/y", "remedy": "r"},
+        ],
+    },
+}
 PILLAR = {
     "saltern": {
         "internal_address": "10.0.0.9",
@@ -114,6 +171,80 @@ def test_a_wrong_key_is_named_with_its_remedy(changes, key, words):
     found = cloud.load(pillar(**changes), CATALOG, ["2026.1", "2026.2"]).problems
     assert [problem.key for problem in found] == [key]
     assert words in str(found[0])
+
+
+def test_a_service_can_depend_on_an_option_of_another():
+    assert "ovn" in cloud.load(PILLAR, SWITCH).catalog
+    assert "ovn" not in cloud.load(pillar(neutron__backend="ovs"), SWITCH).catalog
+    forced = pillar(neutron__backend="ovs", saltern__services={"ovn": {"enabled": True}})
+    assert "ovn" in cloud.load(forced, SWITCH).catalog
+
+
+def test_parts_of_a_service_can_depend_on_host_and_options():
+    loaded = cloud.load(PILLAR, SWITCH)
+    compute = loaded.view("n1", {}, {})["formulas"]["agents"]
+    assert list(compute["containers"]) == ["metadata"]
+    assert compute["config"] == {} and compute["once"] == []
+    assert [one["path"] for one in compute["prechecks"]] == ["/dev/y"]
+    control = loaded.view("c1", {}, {})["formulas"]["agents"]
+    assert control["containers"] == {"router": {"image": "i", "user": "root"}}
+    other = cloud.load(pillar(neutron__backend="ovs"), SWITCH).view("n1", {}, {})
+    assert list(other["formulas"]["agents"]["config"]) == ["ovs.ini"]
+
+
+def test_a_mistaken_condition_names_the_service():
+    catalog = copy.deepcopy(SWITCH)
+    catalog["agents"]["containers"]["metadata"]["when"] = "optoins.x"
+    with pytest.raises(SalternError, match="formulas/agents/service.yml: when: 'optoins.x'"):
+        cloud.load(PILLAR, catalog).view("n1", {}, {})
+
+
+def test_a_host_can_have_options_of_its_own():
+    changes = pillar(
+        agents__bridges={"physnet1": "eth7"},
+        saltern__hosts__n1__options={"agents": {"interface": "eth1"}},
+    )
+    loaded = cloud.load(changes, SWITCH)
+    assert loaded.problems == []
+    view = loaded.view("n1", {}, {})
+    assert view["services"]["agents"]["options"]["interface"] == "eth1"
+    assert view["interfaces"] == {
+        "agents:interface": "eth1",
+        "agents:bridges:physnet1": "eth7",
+    }
+    assert len(view["formulas"]["agents"]["prechecks"]) == 2
+    assert loaded.view("c1", {}, {})["services"]["agents"]["options"]["interface"] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        (
+            {"saltern__hosts__n1__options": {"agents": {"interfce": "eth1"}}},
+            "saltern:hosts:n1:options:agents:interfce",
+            "'interface'",
+        ),
+        (
+            {"saltern__hosts__n1__options": {"agnts": {}}},
+            "saltern:hosts:n1:options:agnts",
+            "'agents'",
+        ),
+        ({"agents__cidr": "10.9.0.300/24"}, "agents:cidr", "is not an IPv4 network"),
+        ({"agents__cidr": "10.9.0.1/16"}, "neutron:range", "overlaps 10.9.0.0/16 (agents:cidr)"),
+        ({"agents__cidr": "10.0.0.1/24"}, "agents:cidr", "10.0.0.11 (saltern:hosts:c1:address)"),
+        ({"neutron__backend": "ovnn"}, "neutron:backend", "Did you mean 'ovn'?"),
+    ],
+)
+def test_a_wrong_network_or_host_option_is_named(changes, key, words):
+    found = cloud.load(pillar(**changes), SWITCH).problems
+    assert key in [problem.key for problem in found]
+    assert any(words in str(problem) for problem in found)
+
+
+def test_a_given_secret_is_never_made():
+    filled, added = secrets.fill(SWITCH, {})
+    assert "agents.key" not in added and "key" not in filled["agents"]
+    assert "agents.key" not in secrets.missing(cloud.load(PILLAR, SWITCH), {})
 
 
 def test_keys_of_others_in_the_pillar_are_left_alone():

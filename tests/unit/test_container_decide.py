@@ -8,6 +8,7 @@ import pytest
 
 from saltern.containers import actual, once
 from saltern.containers.dockerapi import to_docker
+from saltern.containers.health import last_words
 from saltern.containers.plan import Action, decide
 from saltern.containers.replace import Step, recover
 from saltern.containers.spec import Change, Spec
@@ -211,3 +212,11 @@ def test_a_marker_survives_and_a_broken_one_is_told(tmp_path):
     path.write_text("{")
     with pytest.raises(SalternError, match="remove it"):
         once.read(path)
+
+
+def test_the_first_errors_of_a_long_log_stand_before_its_last_lines():
+    log = ["start", "2026 [ERROR] unknown option", *(f"stopping {n}" for n in range(90))]
+    shown = last_words("\n".join(log)).splitlines()
+    assert shown[:2] == ["2026 [ERROR] unknown option", "..."]
+    assert shown[-1] == "stopping 89" and len(shown) == 32
+    assert last_words("one\n[ERROR] two\n") == "one\n[ERROR] two"

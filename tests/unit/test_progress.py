@@ -238,3 +238,20 @@ def test_images_must_be_here_unless_a_registry_has_them():
 def test_openrc_quotes_what_a_shell_would_read():
     clouds = {"clouds": {"saltern": {"region_name": "R", "auth": {"password": "a b'c"}}}}
     assert "export OS_PASSWORD='a b'\"'\"'c'\nexport OS_REGION_NAME=R\n" in clients.openrc(clouds)
+
+
+def test_a_moving_address_lies_in_a_network_of_the_host():
+    cloud = {**CLOUD, "formulas": {"haproxy": {}}}
+    assert prechecks.vip(cloud, ["10.0.0.1/24", "127.0.0.1/8"])["ok"]
+    wrong = prechecks.vip(cloud, ["10.7.0.1/24"])
+    assert not wrong["ok"] and "saltern:internal_address" in wrong["found"]
+
+
+def test_interfaces_and_paths_of_options_exist():
+    assert prechecks.interfaces({}, ["lo"])["ok"]
+    wrong = prechecks.interfaces({"agents:interface": "eth9"}, ["lo", "eth0"])
+    assert "eth9 (agents:interface)" in wrong["found"] and "eth0" in wrong["remedy"]
+    formulas = {"libvirt": {"prechecks": [{"path": "/dev/kvm", "remedy": "Set virt_type"}]}}
+    assert prechecks.paths(formulas, lambda path: True) == []
+    [row] = prechecks.paths(formulas, lambda path: False)
+    assert (row["check"], row["ok"], row["remedy"]) == ("libvirt", False, "Set virt_type")
