@@ -11,9 +11,10 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import expand, host, prechecks, secrets, templates
+from saltern import host, prechecks, secrets, templates
 from saltern.checks import Check, check
 from saltern.errors import SalternError
+from saltern.images.options import image_name
 from saltern.prechecks import Listener
 
 try:
@@ -93,7 +94,7 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
-            image=expand.image_name(cloud["images"], cloud["release"], formula["check_image"]),
+            image=image_name(cloud, formula["check_image"]),
             command=templates.resolve(formula["check"], context),
             config_dir=formula.get("config_dir", f"/etc/{name}"),
             generation={

@@ -14,10 +14,11 @@ import salt.pillar
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import clients, code, expand, files, host, prechecks
+from saltern import clients, code, files, host, prechecks
 from saltern import plan as plans
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
+from saltern.images.options import image_name
 
 __func_alias__ = {"plan_": "plan"}
 
@@ -158,7 +159,7 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
     """
     cloud, etc = _cloud(), host.root("etc", __opts__)
     generated = Path(__salt__["generation.write"]("toolbox"), "clouds.yaml").read_text()
-    image = expand.image_name(cloud["images"], cloud["release"], "toolbox")
+    image = image_name(cloud, "toolbox")
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     mounted = cloud["formulas"]["toolbox"]["containers"]["toolbox"].get("volumes", [])
     volumes = [prefix + one for one in mounted if not one.startswith("/")]

@@ -7,6 +7,7 @@ from typing import Any
 
 from saltern import templates
 from saltern.errors import SalternError
+from saltern.images.options import image_name
 
 _NOT_OF_A_CONTAINER = ("name", "container", "each_host", "when")
 States = dict[str, dict[str, list[dict[str, Any]]]]
@@ -61,14 +62,6 @@ def states(
     return result
 
 
-def image_name(images: Mapping[str, Any], release: str, image: str) -> str:
-    """Return an image's full name, ``[registry/]namespace/image:tag``."""
-    registry = images.get("registry") or ""
-    prefix = f"{registry}/" if registry else ""
-    tag = images.get("tag") or release
-    return f"{prefix}{images.get('namespace', 'saltern')}/{image}:{tag}"
-
-
 def _container(
     service: str,
     name: str,
@@ -80,7 +73,7 @@ def _container(
     """Return a container's arguments with its image's full name, its config and its key rings."""
     arguments = {key: value for key, value in spec.items() if key not in _NOT_OF_A_CONTAINER}
     arguments = templates.resolve(arguments, context)
-    arguments["image"] = image_name(cloud["images"], cloud["release"], arguments["image"])
+    arguments["image"] = image_name(cloud, arguments["image"])
     volumes = list(arguments.get("volumes", []))
     for ring, declared in formula.get("keyrings", {}).items():
         volumes.append(f"{context['keyrings']}/{service}/{ring}:{declared['target']}:ro")

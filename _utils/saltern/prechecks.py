@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from saltern import expand
 from saltern.checks import Check, check
+from saltern.images.options import image_name
 
 # Docker 20.10: `--cgroupns`, and the API version that containers are made with.
 _DOCKER = (20, 10)
@@ -178,7 +178,7 @@ def image_names(cloud: Mapping[str, Any], services: Iterable[str] | None = None)
         formula = cloud["formulas"][name]
         parts = [*formula.get("containers", {}).values(), *formula.get("once", [])]
         used |= {part["image"] for part in parts}
-    return {expand.image_name(cloud["images"], cloud["release"], image) for image in used}
+    return {image_name(cloud, image) for image in used}
 
 
 def clock(sent: float, host: float, received: float, limit: float) -> Check:

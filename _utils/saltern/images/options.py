@@ -80,6 +80,14 @@ class Options:
         return dataclasses.replace(self, **changes)
 
 
+def image_name(cloud: Mapping[str, Any], image: str) -> str:
+    """Return the full name of an image folder in a cloud.
+
+    :param cloud: Pillar key ``cloud``.
+    """
+    return Options(release=cloud["release"], **cloud["images"]).name(image)
+
+
 def problems(
     images: Mapping[str, Any], release: str | None = None, releases: Iterable[str] = ()
 ) -> list[Problem]:
