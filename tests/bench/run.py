@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import docker
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -76,6 +77,38 @@ def measure(*command: str, runs: int = 3) -> tuple[float, float]:
     return round(statistics.median(walls), 2), round(statistics.median(cpus), 2)
 
 
+def idle(seconds: float = 60) -> dict[str, Any]:
+    """Return what the cloud costs while nobody uses it: memory and CPU of all its containers.
+
+    :param seconds: How long CPU time is counted.
+    """
+    api = docker.APIClient(version="auto")
+    ours = {"label": ["saltern.service", "saltern.prefix="]}
+
+    def now() -> dict[str, tuple[float, float]]:
+        """Return MB of memory (without reclaimable file cache) and CPU seconds of each container."""
+        found = {}
+        for one in api.containers(filters=ours):
+            stats = api.stats(one["Id"], stream=False, one_shot=True)
+            memory = stats["memory_stats"]
+            cache = memory["stats"].get("total_inactive_file", memory["stats"].get("inactive_file"))
+            used = (memory["usage"] - cache) / 1e6
+            cpu = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+            found[one["Names"][0].lstrip("/")] = used, cpu
+        return found
+
+    before, start = now(), time.monotonic()
+    time.sleep(seconds)
+    after, passed = now(), time.monotonic() - start
+    spent = sum(cpu - before[name][1] for name, (_, cpu) in after.items() if name in before)
+    return {
+        "idle_memory_mb": round(sum(memory for memory, _ in after.values()), 1),
+        "idle_cpu_percent": round(100 * spent / passed, 1),
+        "idle_containers": len(after),
+        "idle_memory_by_container_mb": {name: round(mb, 1) for name, (mb, _) in after.items()},
+    }
+
+
 def sizes() -> dict[str, Any]:
     """Return the sizes of all images in bytes as ``image.sizes`` has them."""
     command = [str(BIN / "salt-run"), "--out=json", "image.sizes"]
@@ -104,6 +137,7 @@ def main() -> None:
     figures["noop_deploy_s"], figures["noop_deploy_cpu_s"] = noop
     figures["master_rss_mb"] = memory_mb("salt-master")
     figures["minion_rss_mb"] = memory_mb("salt-minion")
+    figures |= idle()
     found = sizes()
     figures["images_total_mb"] = round(found["total"] / 1e6, 1)
     figures["image_mb"] = {
@@ -118,12 +152,16 @@ def show(figures: dict[str, Any]) -> None:
     """Print the figures, as ratios where a peer's figure is known."""
     table = Table("figure", "value", "against Kolla", title="Saltern on this machine")
     for name, value in figures.items():
-        if name == "image_mb":
+        if isinstance(value, dict):
             continue
         ratio = f"{PEER[name] / value:.0f} times less" if PEER.get(name) and value else ""
         table.add_row(name, str(value), ratio)
     for name, size in sorted(figures["image_mb"].items(), key=lambda one: -one[1]):
         table.add_row(f"image {name}, MB", str(size), "")
+    for name, used in sorted(
+        figures["idle_memory_by_container_mb"].items(), key=lambda one: -one[1]
+    ):
+        table.add_row(f"idle memory of {name}, MB", str(used), "")
     Console().print(table)
 
 
