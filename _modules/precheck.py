@@ -54,7 +54,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.address(cloud, _addresses()),
         prechecks.vip(cloud, _networks()),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
-        *prechecks.paths(cloud["formulas"], os.path.exists),
+        *prechecks.declared(cloud["formulas"], os.path.exists, _holds),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
         prechecks.images(cloud, present),
@@ -137,6 +137,10 @@ def _existing(path: str) -> Path:
 def _addresses() -> list[str]:
     found = psutil.net_if_addrs().values()
     return [one.address.partition("%")[0] for addresses in found for one in addresses]
+
+
+def _holds(service: str, expression: str) -> bool:
+    return templates.holds(expression, host.context(service, __pillar__, __opts__, __grains__))
 
 
 def _networks() -> list[str]:

@@ -135,14 +135,25 @@ def interfaces(wanted: Mapping[str, str], present: Iterable[str]) -> Check:
     return check("interfaces", not missing, found, remedy)
 
 
-def paths(formulas: Mapping[str, Mapping[str, Any]], exists: Callable[[str], bool]) -> list[Check]:
-    """Check the paths that services need on their host, a row for each that is missing."""
-    wanted = [(name, one) for name, formula in formulas.items() for one in formula["prechecks"]]
-    return [
-        check(name, False, f"{one['path']} does not exist", one["remedy"])
-        for name, one in wanted
-        if not exists(one["path"])
-    ]
+def declared(
+    formulas: Mapping[str, Mapping[str, Any]],
+    exists: Callable[[str], bool],
+    holds: Callable[[str, str], bool],
+) -> list[Check]:
+    """Check what services need of their host, a row for each thing that is missing.
+
+    :param exists: Whether a path exists.
+    :param holds: Whether an expression holds: takes the service and the expression.
+    """
+    rows = []
+    for name, formula in formulas.items():
+        for one in formula["prechecks"]:
+            path, expression = one.get("path"), one.get("holds")
+            if path and not exists(path):
+                rows.append(check(name, False, f"{path} does not exist", one["remedy"]))
+            if expression and not holds(name, expression):
+                rows.append(check(name, False, f"not so: {expression}", one["remedy"]))
+    return rows
 
 
 def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check:

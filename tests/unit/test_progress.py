@@ -251,7 +251,12 @@ def test_interfaces_and_paths_of_options_exist():
     assert prechecks.interfaces({}, ["lo"])["ok"]
     wrong = prechecks.interfaces({"agents:interface": "eth9"}, ["lo", "eth0"])
     assert "eth9 (agents:interface)" in wrong["found"] and "eth0" in wrong["remedy"]
-    formulas = {"libvirt": {"prechecks": [{"path": "/dev/kvm", "remedy": "Set virt_type"}]}}
-    assert prechecks.paths(formulas, lambda path: True) == []
-    [row] = prechecks.paths(formulas, lambda path: False)
-    assert (row["check"], row["ok"], row["remedy"]) == ("libvirt", False, "Set virt_type")
+    wanted = [
+        {"path": "/dev/x", "remedy": "Plug"},
+        {"holds": "host.kvm", "remedy": "Set virt_type"},
+    ]
+    formulas = {"libvirt": {"prechecks": wanted}}
+    assert prechecks.declared(formulas, lambda path: True, lambda service, one: True) == []
+    rows = prechecks.declared(formulas, lambda path: False, lambda service, one: False)
+    assert [row["remedy"] for row in rows] == ["Plug", "Set virt_type"]
+    assert [row["found"] for row in rows] == ["/dev/x does not exist", "not so: host.kvm"]
