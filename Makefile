@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy test unit lint bench clean
+.PHONY: help setup deploy demo demo-destroy test unit lint bench clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -10,7 +10,7 @@ settings := $(foreach name,ADDRESS ID PUBLISH_PORT RET_PORT PYTHON,$(if $(filter
     command%,$(origin $(name))),SALTERN_$(name)=$($(name))))
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Settings, kept for later runs: ADDRESS=127.0.0.1 (management) ID=aio PUBLISH_PORT=4505 RET_PORT=4506"
 
 setup:  ## prepare this machine: packages, Docker, virtualenv, Salt master and minion
@@ -21,6 +21,13 @@ deploy: setup  ## a cloud on this machine: set-up, images, services, catalogue
 	@$(bin)/salt-run image.build
 	@$(bin)/salt-run state.orchestrate orch.deploy
 	@$(bin)/salt-run state.orchestrate orch.post_deploy
+
+demo: setup  ## first steps in the deployed cloud: boot a machine, fetch a page from it
+	@$(bin)/salt-run image.build demo
+	@$(bin)/salt-run state.orchestrate orch.demo
+
+demo-destroy: setup  ## remove what the demo has made
+	@$(bin)/salt-run state.orchestrate orch.demo_destroy
 
 test: setup  ## all tests, fast tiers first (set-up and images included)
 	@$(bin)/salt-run image.build

@@ -114,7 +114,7 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
 
 def _cloud() -> dict[str, Any]:
     try:
-        return host.cloud(__pillar__, __opts__)
+        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import salt.crypt
-import salt.pillar
 import yaml
 from salt.exceptions import CommandExecutionError
 
@@ -287,19 +286,8 @@ def _write(path: Path, text: str, mode: int) -> bool:
 
 
 def _cloud() -> Mapping[str, Any]:
-    """Return the pillar key ``cloud`` as the master has it now.
-
-    A minion's own pillar is as old as its last refresh; only states compile theirs anew.
-    """
     try:
-        if not __context__.get("saltern.pillar"):
-            fresh = salt.pillar.get_pillar(__opts__, dict(__grains__), __opts__["id"])
-            compiled = fresh.compile_pillar()
-            # In place, so that the other modules of this job see it, too.
-            __pillar__.clear()
-            __pillar__.update(compiled)
-            __context__["saltern.pillar"] = True
-        return host.cloud(__pillar__, __opts__)
+        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
 

@@ -157,24 +157,33 @@ def called(
     deadline: float = 600,
     at_once: int = 0,
     service: str | None = None,
+    first: bool = False,
+    arguments: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a function on the hosts; it gets the names of its host's services of this run.
 
     :param function: Execution function that takes ``services`` and returns what it has changed, or
-        nothing; a failure is an exception in it.
+        nothing; a failure is an exception in it. A key ``text`` of its answer is the last word on the screen.
     :param deadline: Seconds a host has.
     :param at_once: Hosts that do it together; 0 is all.
     :param service: Only the hosts of this service do it; None is all hosts.
+    :param first: Only the first of the hosts does it.
+    :param arguments: More keyword arguments of the function.
     """
     with _phase(name, "called") as (phase, ret):
         run = _run()
-        calls = run.calls()
+        calls = run.calls(**(arguments or {}))
         if service:
             calls = {host: call for host, call in calls.items() if service in call["services"]}
+        if first:
+            calls = dict(list(calls.items())[:1])
         if __opts__["test"]:
             ret.update(result=None, comment=f"Would call {function} on {', '.join(calls)}.")
         else:
             answers = run.fleet.call(phase, function, calls, deadline, at_once)
+            for answer in answers.values():
+                if answer and "text" in answer:
+                    screen.last_word(answer.pop("text"), __opts__)
             ret["changes"] = {host: answer for host, answer in answers.items() if answer}
             ret["comment"] = f"Changed {len(ret['changes'])} of {count(len(calls), 'host')}."
     return ret

@@ -5,9 +5,11 @@ Library functions rather than execution modules, so that no job can return the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
+
+import salt.pillar
 
 from saltern import templates
 from saltern.errors import SalternError
@@ -30,6 +32,29 @@ def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Mapping[str, An
     if view.get("errors"):
         raise SalternError("the pillar is wrong:\n" + "\n".join(view["errors"]))
     return view
+
+
+def fresh_cloud(
+    pillar: MutableMapping[str, Any],
+    opts: Mapping[str, Any],
+    grains: Mapping[str, Any],
+    memory: MutableMapping[str, Any],
+) -> Mapping[str, Any]:
+    """Return the pillar key ``cloud`` as the master has it now, asked once in a job.
+
+    A minion's own pillar is as old as its last refresh; only states compile theirs anew.
+
+    :param pillar: ``__pillar__``; brought up to date in place, so that the other modules see it, too.
+    :param grains: ``__grains__``.
+    :param memory: ``__context__``.
+    :raises SalternError: As :func:`cloud`.
+    """
+    if not memory.get("saltern.pillar"):
+        compiled = salt.pillar.get_pillar(opts, dict(grains), opts["id"]).compile_pillar()
+        pillar.clear()
+        pillar.update(compiled)
+        memory["saltern.pillar"] = True
+    return cloud(pillar, opts)
 
 
 def context(
