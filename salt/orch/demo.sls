@@ -9,19 +9,38 @@ See that every host answers:
     - deadline: 120
     - failhard: True
 
-{% for step, title in [
-  ("image", "Upload the small image and make a flavor"),
-  ("network", "Make networks, a router, a security group and a key pair"),
-  ("machine", "Boot the machine and give it a floating IP"),
-  ("page", "Fetch the machine's page through its floating IP"),
-] %}
-{{ title }}:
+Upload the small image and make a flavor:
   rollout.called:
     - function: demo.step
-    - arguments: {step: {{ step }}}
+    - arguments: {step: image}
     - service: toolbox
     - first: True
     - deadline: 900
     - failhard: True
 
-{% endfor %}
+Make networks, a router, a security group and a key pair:
+  rollout.called:
+    - function: demo.step
+    - arguments: {step: network}
+    - service: toolbox
+    - first: True
+    - deadline: 900
+    - failhard: True
+
+Boot the machine and give it a floating IP:
+  rollout.called:
+    - function: demo.step
+    - arguments: {step: machine}
+    - service: toolbox
+    - first: True
+    - deadline: 900
+    - failhard: True
+
+Fetch the machine's page through its floating IP:
+  rollout.called:
+    - function: demo.step
+    - arguments: {step: page}
+    - service: toolbox
+    - first: True
+    - deadline: 900
+    - failhard: True

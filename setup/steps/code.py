@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import salt.client
 import salt.config
@@ -63,19 +64,28 @@ def _through_master(config: Settings) -> None:
     # so that the running minion also learns the names of new modules
     answer.answer(config)
     client = salt.client.LocalClient(str(config.config_dir / "master"))
-    # sync_all only asks for the refresh and returns; the second call waits until it is done
-    for function, options in (
-        ("saltutil.sync_all", {"refresh": False}),
-        ("saltutil.refresh_modules", {"async": False}),
-    ):
-        try:
-            said = client.cmd(
-                config.id, function, kwarg=options, timeout=PATIENCE, full_return=True
-            )
-        except salt.exceptions.SaltClientError as error:
-            raise SetupError(f"salt {config.id} {function} failed: {error}") from error
-        if said.get(config.id, {}).get("retcode") != 0:
-            raise SetupError(f"salt {config.id} {function} failed: {said or 'no answer'}")
+    _call(client, config, "saltutil.sync_all", refresh=False)
+    wanted = {path.stem for path in (config.checkout / "_modules").glob("*.py")}
+    # A refresh is an event: a busy minion may be late, and then says nothing of it.
+    for _ in range(5):
+        _call(client, config, "saltutil.refresh_modules", **{"async": False})
+        missing = wanted - set(_call(client, config, "sys.list_modules"))
+        if not missing:
+            return
+    raise SetupError(
+        f"the minion {config.id} does not load the modules {', '.join(sorted(missing))}: read its log"
+    )
+
+
+def _call(client: salt.client.LocalClient, config: Settings, function: str, **options: Any) -> Any:
+    try:
+        said = client.cmd(config.id, function, kwarg=options, timeout=PATIENCE, full_return=True)
+    except salt.exceptions.SaltClientError as error:
+        raise SetupError(f"salt {config.id} {function} failed: {error}") from error
+    one = said.get(config.id, {})
+    if one.get("retcode") != 0:
+        raise SetupError(f"salt {config.id} {function} failed: {said or 'no answer'}")
+    return one["ret"]
 
 
 def _by_itself(config: Settings) -> None:
