@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint bench clean
+.PHONY: help setup deploy demo demo-destroy test unit lint bench tempest clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -45,6 +45,10 @@ lint: .venv  ## ruff, yamllint, salt-lint
 bench: setup  ## measure; writes build/bench.json
 	@mkdir -p build
 	@$(bin)/python tests/bench/run.py
+
+tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="identity image")
+	@$(bin)/salt-run image.build tempest
+	@$(bin)/python tests/tempest/run.py $(AREAS)
 
 clean:  ## take away all that set-up and deploy made (CONFIRM=yes)
 	@env $(settings) CONFIRM=$(CONFIRM) setup/clean
