@@ -98,7 +98,9 @@ def test_a_reconfiguration_of_what_machines_run_on_is_not_noticed_by_them(cloud,
         assert b"demo" in page.read()
 
 
-@pytest.mark.parametrize(("image", "container"), [("libvirt", "libvirt"), ("ovn", "ovn-controller")])
+@pytest.mark.parametrize(
+    ("image", "container"), [("libvirt", "libvirt"), ("ovn", "ovn-controller")]
+)
 def test_another_image_below_a_machine_is_not_noticed_by_it(cloud, address, image, container):
     before = ids(cloud, container)
     with pinged(address), other_image(cloud, image):

@@ -21,6 +21,8 @@ from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
 
+# Seconds that a teardown may take.
+_TEARDOWN = 120
 # Seconds that a listing is believed: within a state run others may act too (restart policies).
 _FRESH = 10.0
 # No health check, also where the image brings one: a one-shot container's exit code tells.
@@ -108,6 +110,8 @@ class Host:
     def absent(self, name: str, volumes: bool = False) -> list[str]:
         """Stop and remove a container and what a replacement has left of it; return their names.
 
+        What a container has started on the host and would outlive it is ended first: its teardown.
+
         :param volumes: Its named volumes go, too, unless another container uses them.
         """
         removed, named = [], set()
@@ -115,6 +119,8 @@ class Host:
             for one in self.snapshot().containers.values():
                 if one.name != name:
                     continue
+                if one.state == "running" and one.spec.get("teardown"):
+                    self._tear_down(one)
                 if one.state in ("running", "restarting", "paused"):
                     self.engine.stop(one.id)
                 self.engine.remove(one.id)
@@ -127,6 +133,12 @@ class Host:
                     continue  # another container uses it, or nothing was ever written
                 removed.append(volume)
         return removed
+
+    def _tear_down(self, one: Container) -> None:
+        done = self.engine.execute(one.id, one.spec["teardown"], timeout=_TEARDOWN)
+        if done.retcode:
+            said = (done.stdout + done.stderr).strip()
+            raise SalternError(f"{one.name}: its teardown failed, nothing was removed: {said}")
 
     def stopped(self, name: str) -> bool:
         """Stop a container, which stays; return whether it ran."""
