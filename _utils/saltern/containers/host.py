@@ -15,6 +15,7 @@ from saltern.containers.engine import ConflictError, Engine, NotFoundError, Resu
 from saltern.containers.fields import nearest
 from saltern.containers.health import gate
 from saltern.containers.lock import locked
+from saltern.containers.mounts import make_shared
 from saltern.containers.plan import Action, Generation, Plan, decide
 from saltern.containers.replace import Replacement
 from saltern.containers.spec import Spec
@@ -101,6 +102,7 @@ class Host:
             if todo.action in (Action.CREATE, Action.REPLACE):
                 self._create(replacement, spec, service, generation, todo)
             elif todo.action in (Action.START, Action.CHECK):
+                make_shared(spec.volumes)
                 verdict = replacement.start()
                 if not verdict.healthy:
                     logs = verdict.logs or "(it wrote nothing)"
@@ -262,6 +264,7 @@ class Host:
             )
         for volume in dockerapi.named_volumes(spec.normalised(), self.prefix):
             self.engine.create_volume(volume, service, self.prefix)
+        make_shared(spec.volumes)
 
     def _body(self, spec: Spec, service: str, generation: Generation | None) -> dict[str, Any]:
         bounding = {"bounding": self.engine.bounding_set()} if spec.privileged else {}
