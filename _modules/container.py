@@ -72,6 +72,21 @@ def snapshot() -> list[dict[str, Any]]:
         return [{**asdict(one), "spec": one.spec} for one in found]
 
 
+def digest() -> str:
+    """Return hex digits that name all that plans look at: the containers and images of this host, as they are now.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' container.digest
+    """
+    with _errors():
+        host = _host()
+        host.changed()
+        return host.snapshot().digest
+
+
 def plan(
     name: str,
     service: str,

@@ -31,10 +31,9 @@ from salt.exceptions import SaltClientError
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "_utils"), str(ROOT / "setup")]
 
+from saltern import cloud, code, formulas, secrets  # noqa: E402
 from steps import keys, saltconfig  # noqa: E402
 from steps.settings import Settings  # noqa: E402
-
-from saltern import cloud, code, formulas, secrets  # noqa: E402
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -92,7 +91,7 @@ class Bed:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self._log.close()
-        shutil.rmtree(self.folder, ignore_errors=True) if not os.environ.get("KEEP") else print(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     # -- the cloud -----------------------------------------------------------------------------
@@ -191,13 +190,17 @@ class Bed:
         stored, _ = secrets.fill(catalog, {})
         secrets.write(master.etc / "secrets.yml", stored)
         saltconfig.files(master)
-        _more(master, "master", auto_accept=True, saltern={**_roots(master), "silence": self._silence})
+        _more(
+            master, "master", auto_accept=True, saltern={**_roots(master), "silence": self._silence}
+        )
         self._homes(master)
         self._spawn("master", str(BIN / "salt-master"), "-c", str(master.config_dir))
         pillar = {"saltern": {"hosts": {"a": {"address": "10.0.0.1", "roles": [*_roles(catalog)]}}}}
         names = [f"saltern/{one}:2026.2" for one in cloud.load(pillar, catalog).images]
         (self.folder / "images.json").write_text(json.dumps(names))
-        self._spawn("dockerd", sys.executable, str(HERE / "dockerd.py"), str(self.folder / "images.json"))
+        self._spawn(
+            "dockerd", sys.executable, str(HERE / "dockerd.py"), str(self.folder / "images.json")
+        )
         self._spawn("minions", sys.executable, str(HERE / "minions.py"))
 
     def _homes(self, master: Settings) -> None:
@@ -208,9 +211,7 @@ class Bed:
         # One key for all: making a hundred takes longer than all that is measured.
         salt.crypt.write_keys(str(one_key), "minion", keys.KEYSIZE)
         extensions = self.folder / "extmods"
-        served = code.served(
-            [str(master.etc / "overrides"), str(master.checkout / "salt")]
-        )
+        served = code.served([str(master.etc / "overrides"), str(master.checkout / "salt")])
         for name, path in served.items():
             (extensions / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, extensions / name)
@@ -218,7 +219,12 @@ class Bed:
         for name in self.names:
             home = self._home(name)
             minion = replace(
-                master, id=name, etc=home / "etc", var=home / "var", log=home / "log", run=home / "run"
+                master,
+                id=name,
+                etc=home / "etc",
+                var=home / "var",
+                log=home / "log",
+                run=home / "run",
             )
             for place in (minion.config_dir, minion.log, minion.run):
                 place.mkdir(parents=True)

@@ -28,7 +28,7 @@ Answer = tuple[int, Any]
 _OUTPUT = {"register": b'{"changes": {}}'}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The daemon's own error: an HTTP status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -56,14 +56,14 @@ class Host:
             found = re.fullmatch(pattern, path)
             if verb == method and found:
                 return handle(self, *found.groups(), query=query, body=body)
-        raise Refused(501, f"the stand-in for dockerd does not know {method} {path}")
+        raise RefusedError(501, f"the stand-in for dockerd does not know {method} {path}")
 
     def get(self, name: str) -> dict[str, Any]:
         """Return a container by its id or its name."""
         for one in self.containers.values():
             if one["Id"] == name or one["Name"] == f"/{name}":
                 return one
-        raise Refused(404, f"No such container: {name}")
+        raise RefusedError(404, f"No such container: {name}")
 
     def version(self, query: Any, body: Any) -> Answer:
         """Answer ``GET /version``."""
@@ -98,9 +98,9 @@ class Host:
         """Answer ``POST /containers/create``."""
         name, image = f"/{query['name']}", body["Image"]
         if any(one["Name"] == name for one in self.containers.values()):
-            raise Refused(409, f"the name {name} is in use")
+            raise RefusedError(409, f"the name {name} is in use")
         if image not in self.images:
-            raise Refused(404, f"No such image: {image}")
+            raise RefusedError(404, f"No such image: {image}")
         id_ = _id(f"{name} {next(self._numbers)}").removeprefix("sha256:")
         state = {"Status": "created", "Running": False, "Restarting": False, "ExitCode": 0}
         self.containers[id_] = {
@@ -209,7 +209,7 @@ async def serve(host: Host, reader: asyncio.StreamReader, writer: asyncio.Stream
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             try:
                 answer = host.answer(method, path, query, json.loads(content or "null"))
-            except Refused as refused:
+            except RefusedError as refused:
                 answer = refused.status, {"message": str(refused)}
             writer.write(_response(*answer))
             await writer.drain()

@@ -16,21 +16,7 @@ import signal
 import sys
 from pathlib import Path
 
-# What a minion imports before and at its first job; nothing of it starts a thread or a ZeroMQ context.
-import docker  # noqa: F401
-import jinja2  # noqa: F401
-import salt.channel.client  # noqa: F401
-import salt.cli.daemons
-import salt.client  # noqa: F401
-import salt.fileclient  # noqa: F401
-import salt.loader  # noqa: F401
-import salt.minion  # noqa: F401
-import salt.pillar  # noqa: F401
-import salt.state  # noqa: F401
-import salt.transport.zeromq  # noqa: F401
-import salt.utils.jinja  # noqa: F401
-import salt.utils.schedule  # noqa: F401
-import yaml  # noqa: F401
+import salt.cli.daemons  # and with it what a minion has in memory before its first job
 
 _PR_SET_PDEATHSIG = 1
 

@@ -12,15 +12,13 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import salt.config
 import salt.pillar
+from bed import ROOT, Bed
 from rich.console import Console
 from rich.table import Table
-
-from bed import ROOT, Bed
 
 RESULT = ROOT / "build/bench.json"
 COUNTS = (3, 10, 30, 100)
@@ -109,7 +107,9 @@ def show(scale: dict[str, dict[str, Any]], console: Console) -> None:
     table = Table("hosts", *scale, title="Saltern by the number of its hosts, on this machine")
     for name in next(iter(scale.values())):
         cells = [one[name] for one in scale.values()]
-        table.add_row(name, *(str(sum(c.values())) if isinstance(c, dict) else str(c) for c in cells))
+        table.add_row(
+            name, *(str(sum(c.values())) if isinstance(c, dict) else str(c) for c in cells)
+        )
     console.print(table)
     ours = scale.get(str(PEER["hosts"]))
     if ours:
