@@ -272,7 +272,8 @@ def _decided_by(names: list[str], code_: str, served: str) -> str:
     if not served:
         return ""
     try:
-        containers = __salt__["container.digest"]()
+        images = prechecks.image_names(__pillar__["cloud"], names)
+        containers = __salt__["container.digest"](sorted(images))
     except CommandExecutionError:
         return ""  # the states say what is wrong with Docker
     inputs = {

@@ -135,7 +135,8 @@ class Bed:
     def job(self, fun: str, *arguments: Any, seconds: float) -> dict[str, Any]:
         """Run a function on all hosts; return host to what it returned."""
         with salt.client.LocalClient(str(self._config / "master")) as client:
-            return client.cmd(self.running, fun, arguments, seconds, "list")
+            how = {"module_executors": ["saltern"]}
+            return client.cmd(self.running, fun, arguments, seconds, "list", **how)
 
     def command(self, *words: str) -> tuple[str, ...]:
         """Return a command line of salt-run with this master's configuration."""
@@ -230,7 +231,15 @@ class Bed:
                 place.mkdir(parents=True)
             (minion.config_dir / "minion").write_text(saltconfig.render(minion, "minion", finger))
             saltern = {**_roots(minion), "bin": str(home), "prefix": "scale-"}
-            _more(minion, "minion", saltern=saltern, auth_timeout=60, auth_tries=10)
+            _more(
+                minion,
+                "minion",
+                saltern=saltern,
+                auth_timeout=60,
+                auth_tries=10,
+                # The code is there already.
+                autoload_dynamic_modules=False,
+            )
             shutil.copytree(one_key, minion.config_dir / "pki/minion")
             shutil.copytree(extensions, minion.var / "cache/minion/extmods")
 

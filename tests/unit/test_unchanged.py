@@ -83,11 +83,12 @@ LISTED = {
 
 def containers(images=None, **changes):
     listed = LISTED | {"Labels": LISTED["Labels"] | changes.pop("Labels", {})} | changes
-    return actual.snapshot([listed], images or {"image": "sha256:1"}).digest
+    return actual.snapshot([listed], images or {"image:latest": "sha256:1"}).digest(["image"])
 
 
-def test_time_alone_does_not_change_what_runs():
+def test_neither_time_nor_a_foreign_image_changes_what_runs():
     assert containers(Status="Up 3 hours (healthy)") == containers()
+    assert containers({"image:latest": "sha256:1", "other:latest": "sha256:2"}) == containers()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,8 @@ def test_time_alone_does_not_change_what_runs():
         {"Labels": {"saltern.service": "y"}},
         {"Labels": {"saltern.spec": "other"}},
         {"Labels": {"saltern.config": "other"}},
-        {"images": {"image": "sha256:2"}},
+        {"images": {"image:latest": "sha256:2"}},
+        {"images": {"image:older": "sha256:1"}},
     ],
 )
 def test_another_container_or_image_is_another_digest(changes):

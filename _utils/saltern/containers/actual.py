@@ -70,11 +70,14 @@ class Snapshot:
         """Return the containers that serve, by name."""
         return {name: one for (name, part), one in sorted(self.containers.items()) if not part}
 
-    @property
-    def digest(self) -> str:
-        """Return hex digits that name all of it but what time alone changes."""
+    def digest(self, images: Iterable[str]) -> str:
+        """Return hex digits that name all containers, but what time alone changes, and some images.
+
+        :param images: Names of the images that matter.
+        """
         found = sorted(str(replace(one, status="")) for one in self.containers.values())
-        return hashlib.sha256(repr((found, sorted(self.images.items()))).encode()).hexdigest()
+        ids = [(image, self.image_id(image)) for image in sorted(images)]
+        return hashlib.sha256(repr((found, ids)).encode()).hexdigest()
 
     def image_id(self, image: str) -> str | None:
         """Return the id of an image, None if it is not on the host."""
