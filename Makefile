@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint bench tempest clean
+.PHONY: help setup deploy demo demo-destroy test unit lint bench bench-scale tempest clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -45,6 +45,9 @@ lint: .venv  ## ruff, yamllint, salt-lint
 bench: setup  ## measure; writes build/bench.json
 	@mkdir -p build
 	@$(bin)/python tests/bench/run.py
+
+bench-scale: .venv  ## measure up to 100 hosts of one master; adds to build/bench.json (HOSTS="3 10")
+	@$(bin)/python tests/bench/scale.py $(HOSTS)
 
 tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="identity image")
 	@$(bin)/salt-run image.build tempest

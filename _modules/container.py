@@ -72,6 +72,24 @@ def snapshot() -> list[dict[str, Any]]:
         return [{**asdict(one), "spec": one.spec} for one in found]
 
 
+def digest(images: list[str]) -> str:
+    """Return hex digits that name what plans look at: this host's containers and some images, as they are now.
+
+    images
+        Full names of the images that matter.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' container.digest '[saltern/keystone:2026.2]'
+    """
+    with _errors():
+        host = _host()
+        host.changed()
+        return host.snapshot().digest(images)
+
+
 def plan(
     name: str,
     service: str,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import salt.crypt
+import salt.state
+import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import clients, code, files, host, prechecks
+from saltern import clients, code, files, host, keys, prechecks, unchanged
 from saltern import plan as plans
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
@@ -40,10 +41,13 @@ def facts() -> dict[str, Any]:
     return {"code": digest, "busy": busy, "time": time.time()}
 
 
-def plan_(services: list[str] | None = None) -> dict[str, Any]:
+def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]:
     """Return what a state run would change, changing nothing; secrets are hidden.
 
     :param services: Names of services; None is all of this host.
+    :param served: Digest of what the master serves, if that, the pillar and this host alone decide the
+        plan: then a host on which nothing of it is different since a plan without changes says so
+        without running states.
     :returns: :func:`facts` and ``services``: service to its states that would change, each with
         ``state`` (its ID), ``result``, ``comment`` and ``changes``. Empty while the host is busy.
     :raises CommandExecutionError: The states do not render.
@@ -54,18 +58,20 @@ def plan_(services: list[str] | None = None) -> dict[str, Any]:
 
         salt aio saltern.plan
     """
+    keys.parse_once()
     answer = facts()
     names = _services(services)
     if answer["busy"] or not names:
         return answer | {"services": {}}
-    with _keys_parsed_once():
-        running = __salt__["state.sls"](names, test=True, state_events=False)
-    # A state that fails in test mode is part of the plan, not a failure of this function.
-    __context__.pop("retcode", None)
-    hidden = __pillar__["cloud"].get("secrets", {})
-    if not isinstance(running, dict):
-        raise CommandExecutionError("\n".join(plans.hide([str(one) for one in running], hidden)))
-    return answer | {"services": plans.of_states(running, hidden)}
+    marker = Path(host.root("var", __opts__), "planned")
+    decided_by = _decided_by(names, answer["code"], served)
+    if decided_by and unchanged.same(marker, decided_by):
+        return answer | {"services": {}}
+    found = plans.of_states(_in_test_mode(names), __pillar__["cloud"].get("secrets", {}))
+    # A host that has changed meanwhile has not been planned as it was.
+    if decided_by and not found and decided_by == _decided_by(names, answer["code"], served):
+        unchanged.remember(marker, decided_by)
+    return answer | {"services": found}
 
 
 def status(services: list[str] | None = None) -> list[dict[str, Any]]:
@@ -240,29 +246,47 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     return {kind: names for kind, names in removed.items() if names}
 
 
-@contextlib.contextmanager
-def _keys_parsed_once() -> Iterator[None]:
-    """Keep parsed RSA keys for a while.
+def _in_test_mode(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return what ``state.sls`` in test mode would return, with the pillar that is here already.
 
-    Salt 3008.3 parses and verifies the minion's private key for each message to the master
-    (``salt.crypt.sign_message`` and ``AsyncAuth.get_keys``): 40 ms of CPU a message with 2048 bits,
-    which was two thirds of a plan.
+    :raises CommandExecutionError: The states do not render.
     """
-    parse = salt.crypt.PrivateKey.__init__
-    parsed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    opts = salt.utils.state.get_sls_opts(__opts__)
+    opts.update(test=True, state_events=False)
+    pillar = __pillar__.value()
+    with salt.state.HighState(opts, context=dict(__context__), initial_pillar=pillar) as states:
+        states.push_active()
+        try:
+            high, errors = states.render_highstate({opts["saltenv"] or "base": names})
+            running = errors or states.state.call_high(high)
+        finally:
+            states.pop_active()
+    if not isinstance(running, dict):
+        hidden = pillar["cloud"].get("secrets", {})
+        raise CommandExecutionError("\n".join(plans.hide([str(one) for one in running], hidden)))
+    return running
 
-    def once(self: Any, key_bytes: bytes, passphrase: str | None = None) -> None:
-        known = (key_bytes, passphrase)
-        if known not in parsed:
-            parse(self, key_bytes, passphrase)
-            parsed[known] = vars(self)
-        vars(self).update(parsed[known])
 
-    salt.crypt.PrivateKey.__init__ = once
+def _decided_by(names: list[str], code_: str, served: str) -> str:
+    """Return a digest of all that a plan of plain services depends on; nothing if it is not known."""
+    if not served:
+        return ""
     try:
-        yield
-    finally:
-        salt.crypt.PrivateKey.__init__ = parse
+        images = prechecks.image_names(__pillar__["cloud"], names)
+        containers = __salt__["container.digest"](sorted(images))
+    except CommandExecutionError:
+        return ""  # the states say what is wrong with Docker
+    inputs = {
+        "pillar": __pillar__.value(),
+        "host": {**asdict(host.machine(__grains__)), **__opts__.get("saltern", {})},
+        "services": names,
+        "code": code_,
+        "served": served,
+        "containers": containers,
+    }
+    etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
+    kept = [place / name for place in (etc / "services", var / "keyrings") for name in names]
+    return unchanged.digest(inputs, [*kept, var / "once"])
 
 
 def _for_people() -> tuple[Path, Path, Path]:

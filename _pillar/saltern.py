@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from saltern import cloud as clouds
 from saltern import formulas as catalogs
 from saltern import secrets as store
 from saltern.errors import SalternError
+from saltern.images.options import Loader
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,12 @@ def ext_pillar(
     if "saltern" not in pillar:
         return {}
     try:
-        cloud = clouds.load(pillar, catalogs.load(formulas), clouds.releases(images))
+        cloud = clouds.KEPT.load(pillar, catalogs.load(formulas), clouds.releases(images))
         errors = [str(problem) for problem in cloud.problems]
         if not errors and minion_id in cloud.hosts:
-            users = yaml.safe_load((Path(images) / "users.yml").read_text())
-            return {"cloud": cloud.view(minion_id, store.read(secrets), users)}
+            users = yaml.load((Path(images) / "users.yml").read_text(), Loader=Loader)
+            # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
+            return {"cloud": copy.deepcopy(cloud.view(minion_id, store.read(secrets), users))}
     except SalternError as error:
         errors = [str(error)]
     for error in errors:

@@ -38,7 +38,7 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
     """
     try:
         run = _run(services, hosts)
-        answers = run.fleet.ask(_phase("plan"), "saltern.plan", run.calls(), 600)
+        answers = run.fleet.ask(_phase("plan"), "saltern.plan", run.plan_calls(), 600)
     except (SalternError, SaltException) as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
     return _shown("plan", {host: answer["services"] for host, answer in answers.items()})

@@ -106,7 +106,7 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
     """
     with _phase(name, "planned") as (phase, ret):
         run = _run()
-        answers = run.fleet.ask(phase, "saltern.plan", run.calls(), deadline)
+        answers = run.fleet.ask(phase, "saltern.plan", run.plan_calls(), deadline)
         run.plans = {host: answer["services"] for host, answer in answers.items()}
         wrong = plan.failures(run.plans)
         if wrong:

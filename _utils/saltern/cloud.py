@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -253,6 +254,32 @@ def load(
     )
     cloud.problems = validate.problems_of(cloud, pillar, catalog, releases)
     return cloud
+
+
+@dataclass
+class Kept:
+    """The last cloud that was loaded: the pillars of many hosts are made of the same one."""
+
+    _made_of: tuple[Any, ...] = ()
+    _cloud: Cloud | None = None
+
+    def load(
+        self, pillar: Mapping[str, Any], catalog: Catalog, releases: Iterable[str] | None = None
+    ) -> Cloud:
+        """Return what :func:`load` returns, from memory if all that it is made of is equal.
+
+        Who gets it must not change it, nor hand out parts of it without copying them.
+        """
+        made_of = (pillar, catalog, releases if releases is None else list(releases))
+        if self._cloud is None or self._made_of != made_of:
+            # Copies: Salt goes on to merge other data into the pillar.
+            self._made_of = copy.deepcopy(made_of)
+            self._cloud = load(*self._made_of)
+        return self._cloud
+
+
+# Here, as Salt makes the ext_pillar's module anew for each host and keeps the library.
+KEPT = Kept()
 
 
 @functools.cache

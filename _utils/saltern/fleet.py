@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import salt.client
 import salt.fileserver
 
-from saltern import code, plan, progress, rollout
+from saltern import code, plan, progress, rollout, served
 from saltern.errors import SalternError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
@@ -18,6 +19,8 @@ from saltern.progress import Failure, Phase
 
 # A state that took less than this and changed nothing is no news.
 _NEWS_SECONDS = 1.0
+# Most hosts whose states are shown one by one while a service is applied to them together.
+_FOLLOWED = 10
 
 
 class RolloutError(SalternError):
@@ -36,18 +39,26 @@ class Fleet:
     :param code: Returns the digest of the extension code that hosts must run, see
         :mod:`saltern.code`.
     :param refresh: Makes the master see new files of its file roots at once.
+    :param served: Returns for the names of services a digest of what the master serves, if that, the
+        pillar and its host alone decide their states; else nothing. See :mod:`saltern.served`.
     :param silence: Seconds, see :class:`saltern.jobs.Jobs`.
     :ivar clocks: Host to its clock when asked last: sent, its time, received, all in seconds since
         the epoch.
     """
 
     def __init__(
-        self, client: Any, code: Callable[[], str], refresh: Callable[[], Any], silence: float = 15
+        self,
+        client: Any,
+        code: Callable[[], str],
+        refresh: Callable[[], Any],
+        silence: float = 15,
+        served: Callable[[Iterable[str]], str] = lambda services: "",
     ) -> None:
         self._client = client
         self._code = code
         self._refresh = refresh
         self._silence = silence
+        self.served = served
         self.clocks: dict[str, tuple[float, float, float]] = {}
 
     def ask(
@@ -153,9 +164,19 @@ class Fleet:
         def start() -> None:
             for step in schedule.ready():
                 # concurrent: services that do not depend on each other change at the same time.
-                call = {"mods": [step.service], "concurrent": True, "state_events": True}
+                # Of many hosts nobody follows the single states: each is a message to the master.
+                call = {
+                    "mods": [step.service],
+                    "concurrent": True,
+                    "state_events": len(step.hosts) <= _FOLLOWED,
+                }
                 jobs.start(
-                    "state.sls", step.hosts, kwargs=call, deadline=deadline, label=step.service
+                    "state.sls",
+                    step.hosts,
+                    kwargs=call,
+                    deadline=deadline,
+                    label=step.service,
+                    executor="saltern",
                 )
 
         start()
@@ -236,6 +257,18 @@ class Run:
         }
         return {host: {"services": names, **kwargs} for host, names in named.items() if names}
 
+    def plan_calls(self) -> dict[str, dict[str, Any]]:
+        """Return the arguments of ``saltern.plan`` for each host."""
+        calls = self.calls()
+        served_for = functools.cache(self.fleet.served)
+        with_database = {
+            one.hosts[0] for one in self.services.values() if one.database and one.hosts
+        }
+        for host, call in calls.items():
+            if host not in with_database:
+                call["served"] = served_for(tuple(call["services"]))
+        return calls
+
 
 def connect(opts: Mapping[str, Any]) -> Fleet:
     """Return the fleet of a master.
@@ -247,10 +280,15 @@ def connect(opts: Mapping[str, Any]) -> Fleet:
     def wanted() -> str:
         return code.digest(code.served(opts["file_roots"]["base"]))
 
+    def known(services: Iterable[str]) -> str:
+        roots = opts["file_roots"]["base"]
+        plain = all(served.plain(roots, name) for name in services)
+        return served.digest(opts) if plain else ""
+
     def refresh() -> None:
         salt.fileserver.Fileserver(opts).clear_file_list_cache({"saltenv": None})
 
-    return Fleet(client, wanted, refresh, opts.get("saltern", {}).get("silence", 15))
+    return Fleet(client, wanted, refresh, opts.get("saltern", {}).get("silence", 15), known)
 
 
 def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:

@@ -11,6 +11,7 @@ import yaml
 
 from saltern import problems
 from saltern.errors import SalternError
+from saltern.images.options import Loader
 
 Formula = dict[str, Any]
 Catalog = dict[str, Formula]
@@ -35,7 +36,7 @@ def load(roots: Iterable[str | Path]) -> Catalog:
 def _formula(path: Path, changed: int) -> Formula:
     """Return one service; ``changed`` makes an edited file a new cache entry."""
     try:
-        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = yaml.load(path.read_text(), Loader=Loader)
     except yaml.YAMLError as error:
         raise SalternError(f"{path} is not YAML: {error}") from error
     wrong = problems.check(data, schema())

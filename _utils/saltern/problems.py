@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
-
-# What strings of the pillar can be, beside what JSON Schema names. `interface` is a name of a network
-# interface, which only its host can check: see the prechecks.
-FORMATS = jsonschema.FormatChecker(formats=["ipv4"])
+if TYPE_CHECKING:
+    import jsonschema
 
 
-@FORMATS.checks("ipv4-network", raises=ValueError)
+@functools.cache
+def _formats() -> jsonschema.FormatChecker:
+    """Return what strings of the pillar can be, beside what JSON Schema names.
+
+    `interface` is a name of a network interface, which only its host can check: see the prechecks.
+    """
+    # Here, as hosts check nothing: its import takes longer than most of their jobs.
+    import jsonschema
+
+    formats = jsonschema.FormatChecker(formats=["ipv4"])
+    formats.checks("ipv4-network", raises=ValueError)(_network)
+    return formats
+
+
 def _network(value: Any) -> bool:
     """Accept a network as 10.0.0.0/24 or an address in its network as 10.0.0.1/24."""
     return not isinstance(value, str) or not value or bool(ipaddress.IPv4Interface(value))
@@ -66,7 +77,9 @@ def check(value: Any, schema: dict[str, Any], key: str = "") -> list[Problem]:
     :param schema: JSON Schema, draft 2020-12.
     :param key: Pillar path of ``value``, put before every reported key.
     """
-    validator = jsonschema.Draft202012Validator(schema, format_checker=FORMATS)
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(schema, format_checker=_formats())
     errors = sorted(validator.iter_errors(value), key=lambda error: [str(p) for p in error.path])
     return [problem for error in errors for problem in _problems(error, key)]
 

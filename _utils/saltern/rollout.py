@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saltern import problems
@@ -17,12 +17,14 @@ class Service:
     :ivar hosts: Minion ids in inventory order; the first one holds the once tasks.
     :ivar requires: Services that must be finished everywhere before this one starts.
     :ivar at_once: Hosts that are changed together after the first one; 0 is all of them.
+    :ivar database: It has a database, which its first host looks after.
     """
 
     name: str
     hosts: tuple[str, ...]
     requires: frozenset[str] = frozenset()
     at_once: int = 0
+    database: bool = False
 
 
 Graph = dict[str, Service]
@@ -41,6 +43,7 @@ def graph(cloud: Any) -> Graph:
                 if cloud.placement.get(one)
             ),
             at_once=cloud.catalog[name].get("at_once", 0),
+            database="database" in cloud.catalog[name],
         )
         for name in cloud.services
     }
@@ -70,12 +73,7 @@ def narrow(
                 raise SalternError(str(problems.unknown(f"pillar {kind}", name, known, kind[:-1])))
     chosen_hosts = [host for host in hosts if host in (only_hosts or hosts)]
     chosen = {
-        name: Service(
-            name,
-            tuple(host for host in service.hosts if host in chosen_hosts),
-            service.requires,
-            service.at_once,
-        )
+        name: replace(service, hosts=tuple(one for one in service.hosts if one in chosen_hosts))
         for name, service in services.items()
         if name in (only_services or services)
     }

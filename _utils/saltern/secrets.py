@@ -17,6 +17,7 @@ import yaml
 from saltern import files
 from saltern.errors import SalternError
 from saltern.formulas import Catalog
+from saltern.images.options import Loader
 
 if TYPE_CHECKING:
     from saltern.cloud import Cloud
@@ -36,7 +37,7 @@ def read(path: str | Path) -> Secrets:
     if path.stat().st_mode & 0o077:
         raise SalternError(f"{path} can be read by others than its owner: chmod 600 {path}")
     try:
-        data = yaml.safe_load(path.read_text()) or {}
+        data = yaml.load(path.read_text(), Loader=Loader) or {}
     except yaml.YAMLError as error:
         # The parser's message quotes the text around the fault, which may be a secret.
         line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1

@@ -187,7 +187,7 @@ def resolve(value: Any, context: Mapping[str, Any]) -> Any:
         return [new for old, new in rendered if new != "" or old == ""]
     if isinstance(value, str) and ("{{" in value or "{%" in value):
         try:
-            return _environment().from_string(value).render(context)
+            return _template(value).render(context)
         except jinja2.TemplateError as error:
             raise SalternError(f"{value!r}: {error}") from error
     return value
@@ -199,7 +199,7 @@ def evaluate(expression: str, context: Mapping[str, Any]) -> Any:
     :raises SalternError: Wrong syntax or an undefined name.
     """
     try:
-        return _compiled(expression)(**context)
+        return _expression(expression)(**context)
     except (jinja2.TemplateError, TypeError, ValueError) as error:
         raise SalternError(f"{expression!r}: {error}") from error
 
@@ -212,9 +212,15 @@ def holds(expression: str, context: Mapping[str, Any]) -> bool:
     return bool(evaluate(expression, context))
 
 
-@functools.lru_cache(maxsize=1024)
-def _compiled(expression: str) -> Callable[..., Any]:
-    return _environment().compile_expression(expression, undefined_to_none=False)
+# Compiled once: the same few strings of the formulas are rendered for every host.
+@functools.lru_cache(maxsize=4096)
+def _template(text: str) -> jinja2.Template:
+    return _environment().from_string(text)
+
+
+@functools.lru_cache(maxsize=4096)
+def _expression(text: str) -> Callable[..., Any]:
+    return _environment().compile_expression(text, undefined_to_none=False)
 
 
 def _environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:

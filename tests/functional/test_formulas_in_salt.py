@@ -129,3 +129,26 @@ def test_a_wrong_pillar_stops_before_anything_changes(minion):
 def test_a_host_holds_only_its_own_secrets(minion):
     found = minion.call("pillar.items", "unmask=True").stdout
     assert "foreign" not in found
+
+
+def test_a_plan_without_changes_holds_until_something_it_depended_on_differs(minion):
+    def plan(served: str = "first") -> dict:
+        shown = json.loads(minion.call("saltern.plan", f"served={served}").stdout)["local"]
+        return shown["services"]
+
+    assert plan() != {}, "nothing is written yet"
+    minion.states()
+    assert plan() == {}
+    (template,) = (minion.root / "formulas/tiny/files").iterdir()
+    template.write_text(TEMPLATE + "new = 1\n")
+    assert plan() == {}, "the same is served, so no states were run"
+    assert "+new = 1" in json.dumps(plan("second"))
+    template.write_text(TEMPLATE)
+
+    (written,) = (minion.root / "saltern/services/tiny").glob("*/tiny.conf")
+    written.write_text("edited by hand")
+    assert "-edited by hand" in json.dumps(plan())
+    minion.states()
+    assert plan() == {}
+    minion.pillar(CLOUD | {"tiny": {"level": 5}})
+    assert "+level = 5" in json.dumps(plan())

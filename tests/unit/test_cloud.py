@@ -295,3 +295,21 @@ def test_masking_hides_every_secret_value():
         "a=supersecret b=0123456789 c=x", {"s": {"p": "supersecret", "r": {1: "0123456789"}}}
     )
     assert text == "a=*** b=*** c=x"
+
+
+def test_a_kept_cloud_is_used_again_only_for_what_is_equal():
+    kept = cloud.Kept()
+    first = kept.load(pillar(), CATALOG, ["2026.2"])
+    assert kept.load(pillar(), copy.deepcopy(CATALOG), ["2026.2"]) is first
+    assert kept.load(pillar(), SWITCH, ["2026.2"]) is not first
+    assert kept.load(pillar(keystone__expiration=60), CATALOG).options("keystone") == {
+        "expiration": 60
+    }
+    assert kept.load(pillar(), CATALOG, ["2030.1"]).problems
+
+
+def test_a_kept_cloud_does_not_follow_changes_of_its_pillar():
+    kept, given = cloud.Kept(), pillar()
+    kept.load(given, CATALOG)
+    given["saltern"]["hosts"].clear()
+    assert list(kept.load(pillar(), CATALOG).hosts) == ["c1", "c2", "n1"]

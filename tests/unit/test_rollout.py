@@ -4,6 +4,7 @@ import pytest
 
 from saltern import rollout
 from saltern.errors import SalternError
+from saltern.fleet import Fleet, Run
 from saltern.rollout import Schedule, Service
 
 
@@ -97,3 +98,18 @@ def test_after_a_failure_nothing_new_starts():
     schedule.finished("mariadb", ok=False)
     schedule.finished("rabbitmq", ok=True)
     assert _steps(schedule) == []
+
+
+def test_a_host_that_asks_a_database_always_plans_anew():
+    services = {
+        "mariadb": Service("mariadb", ("a", "b")),
+        "keystone": Service("keystone", ("b", "a"), database=True),
+        "more": Service("more", ("c",)),
+    }
+    fleet = Fleet(None, str, str, served=lambda names: "" if "more" in names else "digest")
+    calls = Run(fleet, services, ["a", "b", "c"]).plan_calls()
+    assert calls == {
+        "a": {"services": ["mariadb", "keystone"], "served": "digest"},
+        "b": {"services": ["mariadb", "keystone"]},
+        "c": {"services": ["more"], "served": ""},
+    }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saltern.containers import dockerapi
@@ -68,6 +69,15 @@ class Snapshot:
     def current(self) -> dict[str, Container]:
         """Return the containers that serve, by name."""
         return {name: one for (name, part), one in sorted(self.containers.items()) if not part}
+
+    def digest(self, images: Iterable[str]) -> str:
+        """Return hex digits that name all containers, but what time alone changes, and some images.
+
+        :param images: Names of the images that matter.
+        """
+        found = sorted(str(replace(one, status="")) for one in self.containers.values())
+        ids = [(image, self.image_id(image)) for image in sorted(images)]
+        return hashlib.sha256(repr((found, ids)).encode()).hexdigest()
 
     def image_id(self, image: str) -> str | None:
         """Return the id of an image, None if it is not on the host."""
