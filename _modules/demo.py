@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from salt.exceptions import CommandExecutionError
 
-from saltern import files, host
+from saltern import files, host, templates
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -120,10 +120,9 @@ def _report(facts: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
     ]
     horizon = cloud["services"].get("horizon")
     if horizon:
-        port = horizon["ports"]["horizon"]["port"]
-        address = cloud["external_address"]
+        url = templates.Context(cloud, "horizon").endpoint("horizon", "public")
         lines.append(
-            f"    http://{address}:{port}/  user admin, domain Default, password in "
+            f"    {url}/  user admin, domain Default, password in "
             f"{host.root('etc', __opts__)}/clouds.yaml"
         )
     lines += [f"    {facts['console_url']}  the machine's screen", ""]

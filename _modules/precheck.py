@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, prechecks, secrets, templates
+from saltern import certificates, host, prechecks, secrets, templates
 from saltern.checks import Check, check
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -55,6 +55,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.vip(cloud, _networks()),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
         *prechecks.declared(cloud["formulas"], os.path.exists, _holds),
+        *prechecks.certificates(cloud, certificates.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
         prechecks.images(cloud, present),
@@ -91,6 +92,12 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
     """Return whether a service's checker is content, and what it says."""
     try:
         context = host.context(name, __pillar__, __opts__, __grains__)
+        shown = {}
+        if "certificates" in formula:
+            folder = Path(context["certificates"], name)
+            if not folder.exists():
+                __salt__["certificates.write"](name)
+            shown["volumes"] = [f"{folder}:{certificates.FOLDER}:ro"]
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
@@ -103,6 +110,7 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
             },
             tmpfs=["/tmp"],
             timeout=120,
+            **shown,
         )
     except (SalternError, CommandExecutionError) as error:
         return False, str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import templates
+from saltern import certificates, templates
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
@@ -46,6 +46,8 @@ def states(
         add(f"Write the configuration of {service}", "generation.present", name=service)
     for ring in formula.get("keyrings", {}):
         add(f"Deliver the {ring} of {service}", "keyring.present", name=ring, service=service)
+    if "certificates" in formula:
+        add(f"Deliver the certificates of {service}", "certificates.present", name=service)
     if first and "database" in formula:
         add(f"Create the database of {service}", "database.present", name=service)
     for task in formula.get("once", []):
@@ -70,13 +72,20 @@ def _container(
     cloud: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a container's arguments with its image's full name, its config and its key rings."""
+    """Return a container's arguments with its image's full name, its config, key rings and certificates."""
     arguments = {key: value for key, value in spec.items() if key not in _NOT_OF_A_CONTAINER}
     arguments = templates.resolve(arguments, context)
     arguments["image"] = image_name(cloud, arguments["image"])
     volumes = list(arguments.get("volumes", []))
     for ring, declared in formula.get("keyrings", {}).items():
         volumes.append(f"{context['keyrings']}/{service}/{ring}:{declared['target']}:ro")
+    if "certificates" in formula:
+        volumes.append(f"{context['certificates']}/{service}:{certificates.FOLDER}:ro")
+        # Python's own client reads one, the package requests the other.
+        trusted = dict.fromkeys(
+            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), context["certificate"]("bundle")
+        )
+        arguments["environment"] = {**trusted, **arguments.get("environment", {})}
     if volumes:
         arguments["volumes"] = volumes
     if formula.get("config"):
