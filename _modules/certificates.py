@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import ssl
+import time
 from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
 from saltern import certificates, files, host
 from saltern.errors import SalternError
+
+# Seconds for a server to take a new certificate; a loaded host starts Keystone in a minute.
+_PATIENCE = 180
 
 
 def differences(service: str) -> dict[str, str]:
@@ -49,6 +54,7 @@ def write(service: str) -> dict[str, str]:
     """
     folder, wanted, uid = _wanted(service)
     found = differences(service)
+    shown = [port for port in _tls_ports(service) if _shown(port)] if "host.pem" in found else []
     if found:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.chown(folder, uid, uid)
@@ -61,11 +67,13 @@ def write(service: str) -> dict[str, str]:
             files.write(folder / name, text, mode, uid, scratch=folder.parent)
     if found.keys() - {"bundle.pem"}:
         _reload(service, f"{folder}:{certificates.FOLDER}:ro")
+    for port in shown:
+        _await(port, certificates.first(wanted["host.pem"][0]), service)
     return found
 
 
 def deliver(services: list[str] | None = None) -> dict[str, dict[str, str]]:
-    """Write the certificates of this host's services; nothing is restarted.
+    """Write the certificates of this host's services, and wait until they are shown; nothing is restarted.
 
     :param services: Names of services; None is all of this host.
     :returns: Service to what has changed, see :func:`differences`.
@@ -107,6 +115,34 @@ def _reload(service: str, mount: str) -> None:
         if done["retcode"]:
             said = f"{done['stdout']}\n{done['stderr']}".strip()
             raise CommandExecutionError(f"{container} did not take its new certificate: {said}")
+
+
+def _tls_ports(service: str) -> list[tuple[str, int]]:
+    """Return where the service shows its host's certificate to HAProxy."""
+    cloud = host.cloud(__pillar__, __opts__)
+    ports = cloud["services"][service]["ports"].values() if cloud["tls"]["backend"] else []
+    return [(cloud["host"]["address"], port["port"]) for port in ports if port.get("tls")]
+
+
+def _shown(port: tuple[str, int]) -> str:
+    """Return the certificate that is shown there in PEM form, empty if there is none."""
+    try:
+        return ssl.get_server_certificate(port, timeout=_PATIENCE)
+    except OSError:
+        return ""
+
+
+def _await(port: tuple[str, int], certificate: bytes, service: str) -> None:
+    """Wait until a new certificate is shown: servers start new processes for it."""
+    end = time.monotonic() + _PATIENCE
+    while certificates.first(_shown(port)) != certificate:
+        if time.monotonic() > end:
+            address = ":".join(map(str, port))
+            raise CommandExecutionError(
+                f"{service} does not show its new certificate on {address} within {_PATIENCE} s. "
+                "Read the log of its container"
+            )
+        time.sleep(0.5)
 
 
 def _wanted(service: str) -> tuple[Path, dict[str, tuple[str, int]], int]:

@@ -64,10 +64,11 @@ def wanted(cloud: Cloud) -> dict[str, Names]:
             found[side] = Names((settings[f"{side}_name"],), (address,))
     if len(found) == 2 and settings["internal_address"] == settings["external_address"]:
         found["external"] = Names((settings["external_name"], *found.pop("internal").all))
+    shown = [name for name in cloud.catalog if cloud.shows_certificate(name)]
     for host, one in cloud.hosts.items():
-        shown = [name for name in cloud.services_of(host) if cloud.shows_certificate(name)]
-        ports = [port for name in shown for port in cloud.catalog[name].get("ports", {}).values()]
-        if shown:
+        here = [cloud.catalog[name] for name in shown if host in cloud.placement[name]]
+        ports = [port for formula in here for port in formula.get("ports", {}).values()]
+        if here:
             # HAProxy passes TCP on as it is: clients see this certificate on the internal address.
             passed = any(port.get("frontend") == "tcp" for port in ports)
             names = (host, one["address"], *[settings["internal_address"]] * passed)
@@ -237,6 +238,12 @@ def delivery(view: Mapping[str, Any], service: str) -> dict[str, tuple[str, int]
     system = next((Path(one).read_text() for one in _SYSTEM if Path(one).exists()), "")
     found["bundle.pem"] = (f"{stored['ca'].rstrip()}\n{system}", 0o644)
     return found
+
+
+def first(text: str) -> bytes:
+    """Return the first certificate of a PEM text in binary form, empty if there is none."""
+    found = _parsed(text)
+    return found[0].public_bytes(serialization.Encoding.DER) if found else b""
 
 
 def _wrong(text: str, names: tuple[str, ...], now: datetime, has_key: bool, issuers: str) -> str:

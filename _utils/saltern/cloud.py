@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,19 +95,23 @@ class Cloud:
         backend = self.settings["tls"]["backend"] and any(port.get("tls") for port in ports)
         return backend or self.options(service).get("tls") is True
 
-    def certificates_of(self, service: str) -> list[str] | None:
-        """Return the certificates that a service gets beside the CA's, None if it needs no CA either."""
-        needed = certificates.wanted(self)
+    def certificates_of(self, service: str, needed: Container[str]) -> list[str] | None:
+        """Return the certificates that a service gets beside the CA's, None if it needs no CA either.
+
+        :param needed: What the cloud needs, see :func:`saltern.certificates.wanted`.
+        """
         formula = self.catalog[service]
         own = ["host"] if self.shows_certificate(service) else []
         own += [name for name in formula.get("certificates", []) if name in needed]
-        called = [self.catalog[name] for name in {service, *_before(formula)} & set(self.services)]
+        called = [
+            self.catalog[name] for name in {service, *_before(formula)} if self.placement.get(name)
+        ]
         offers = any(
             port.get("frontend", "none") != "none"
             for one in called
             for port in one.get("ports", {}).values()
         )
-        return own if needed and (own or offers or "certificates" in formula) else None
+        return own if own or offers or "certificates" in formula else None
 
     def facts(self, host: str | None = None) -> dict[str, dict[str, Any]]:
         """Return what a host may know of every running service (no secrets), options as its own."""
@@ -180,9 +184,9 @@ class Cloud:
     ) -> dict[str, list[str]]:
         """Put a host's certificates among its secrets; return the names that each must cover."""
         needed = certificates.wanted(self)
-        used = {}
-        for service, formula in view["formulas"].items():
-            names = self.certificates_of(service)
+        used: dict[str, str] = {}
+        for service, formula in view["formulas"].items() if needed else ():
+            names = self.certificates_of(service, needed)
             if names is not None:
                 formula["certificates"] = names
                 used |= {name: f"hosts/{host}" if name == "host" else name for name in names}

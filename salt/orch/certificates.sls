@@ -20,8 +20,9 @@ Make the certificates:
     - days: 30
     - failhard: True
 
-Deliver them to the hosts:
+Deliver them to the hosts, one after the other:
   rollout.called:
     - function: certificates.deliver
-    - deadline: 300
+    - at_once: 1
+    - deadline: 900
     - failhard: True

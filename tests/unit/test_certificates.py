@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 import stat
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from saltern import certificates, cloud
+from saltern import certificates, cloud, prechecks, status
 from saltern.certificates import DAYS, Names
 from saltern.errors import SalternError
 
@@ -206,6 +208,28 @@ def test_expiries_come_soonest_first() -> None:
     first, *_ = certificates.expiries(stored, NOW)
     assert (first.name, first.days, first.names) == ("external", 5, ["cloud.example.org"])
     assert [one.host for one in certificates.expiries(stored, NOW) if one.host] == ["one"]
+
+
+def test_precheck_has_a_row_where_there_is_tls_and_names_what_is_wrong() -> None:
+    users: dict[str, Any] = {}
+    assert prechecks.certificates(of({}).view("one", {}, users), NOW) == []
+    described = of({"external": True, "backend": True})
+    needed = certificates.wanted(described)
+    stored = certificates.make(certificates.plan(needed, {}, "", NOW, 30), needed, {}, "", NOW)
+    view = described.view("one", {"certificates": stored}, users)
+    [row] = prechecks.certificates(view, NOW)
+    assert row["ok"], row
+    [row] = prechecks.certificates(view, NOW + timedelta(days=DAYS))
+    assert not row["ok"]
+    assert "external.pem: expired on 2027-11-24" in row["found"]
+    assert "orch.certificates" in row["remedy"]
+
+
+def test_status_lists_certificates_with_host_days_and_names() -> None:
+    shown = [asdict(one) for one in certificates.expiries(made(), NOW)]
+    text = status.certificates(shown)
+    assert re.search(r"^hosts/one +one +365 +one$", text, re.MULTILINE)
+    assert re.search(r"^external +- +365 +192.0.2.1, cloud.example.org$", text, re.MULTILINE)
 
 
 def _operators(names: list[str], end: datetime | None = None, start: datetime | None = None) -> str:
