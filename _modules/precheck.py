@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, host, prechecks, secrets, templates
+from saltern import certificates, expand, host, prechecks, secrets, templates
 from saltern.checks import Check, check
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -92,12 +92,8 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
     """Return whether a service's checker is content, and what it says."""
     try:
         context = host.context(name, __pillar__, __opts__, __grains__)
-        shown = {}
-        if "certificates" in formula:
-            folder = Path(context["certificates"], name)
-            if not folder.exists():
-                __salt__["certificates.write"](name)
-            shown["volumes"] = [f"{folder}:{certificates.FOLDER}:ro"]
+        if "certificates" in formula and not Path(context["certificates"], name).exists():
+            __salt__["certificates.write"](name)
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
@@ -110,7 +106,7 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
             },
             tmpfs=["/tmp"],
             timeout=120,
-            **shown,
+            **expand.trusting({}, name, formula, context),
         )
     except (SalternError, CommandExecutionError) as error:
         return False, str(error)
@@ -163,7 +159,8 @@ def _networks() -> list[str]:
 
 def _names(cloud: dict[str, Any]) -> list[str]:
     others = [name for name in cloud["hosts"] if name != cloud["host"]["id"]]
-    return [socket.gethostname(), "localhost", *others]
+    urls = [cloud["internal_name"], cloud["external_name"]]
+    return [socket.gethostname(), "localhost", *others, *urls]
 
 
 def _resolve(name: str) -> str | None:

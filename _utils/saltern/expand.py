@@ -79,18 +79,32 @@ def _container(
     volumes = list(arguments.get("volumes", []))
     for ring, declared in formula.get("keyrings", {}).items():
         volumes.append(f"{context['keyrings']}/{service}/{ring}:{declared['target']}:ro")
-    if "certificates" in formula:
-        volumes.append(f"{context['certificates']}/{service}:{certificates.FOLDER}:ro")
-        # Python's own client reads one, the package requests the other.
-        trusted = dict.fromkeys(
-            ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), context["certificate"]("bundle")
-        )
-        arguments["environment"] = {**trusted, **arguments.get("environment", {})}
     if volumes:
         arguments["volumes"] = volumes
     if formula.get("config"):
         arguments["config_dir"] = formula.get("config_dir", f"/etc/{service}")
+    arguments = trusting(arguments, service, formula, context)
     return {"name": name, "service": service, **arguments}
+
+
+def trusting(
+    arguments: Mapping[str, Any],
+    service: str,
+    formula: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a container's arguments with its service's certificates, where the cloud has any."""
+    if "certificates" not in formula:
+        return dict(arguments)
+    mount = f"{context['certificates']}/{service}:{certificates.FOLDER}:ro"
+    # Python's own client reads one, the package requests the other.
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    trusted = dict.fromkeys(names, context["certificate"]("bundle"))
+    return {
+        **arguments,
+        "volumes": [*arguments.get("volumes", []), mount],
+        "environment": {**trusted, **arguments.get("environment", {})},
+    }
 
 
 def _module(body: Mapping[str, Any]) -> str:
