@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 
 def present(service: str) -> bool:
-    """Return whether a service's user can use its databases with the wanted password.
+    """Return whether a service's user can use its databases with the wanted password, and by TLS if so wanted.
 
     :param service: Name of the formula.
     :raises CommandExecutionError: The database server does not answer.
@@ -38,8 +39,11 @@ def present(service: str) -> bool:
     names, user, password = _wanted(service)
     try:
         for name in names:
-            with _connection(user, password, name):
-                pass
+            with _connection(user, password, name) as connection, connection.cursor() as cursor:
+                cursor.execute("SHOW CREATE USER")
+                (account,) = cursor.fetchone()
+                if ("REQUIRE SSL" in account) != _tls():
+                    return False
         return True
     except pymysql.MySQLError as error:
         # 1044/1045/1698: access denied to the database or the server; 1049: no such database.
@@ -65,7 +69,10 @@ def create(service: str) -> None:
         root = _context(service).secret("mariadb.root_password")
         with _connection("root", root) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, password))
-            cursor.execute("ALTER USER %s@'%%' IDENTIFIED BY %s", (user, password))
+            required = "SSL" if _tls() else "NONE"
+            cursor.execute(
+                f"ALTER USER %s@'%%' IDENTIFIED BY %s REQUIRE {required}", (user, password)
+            )
             for name in names:
                 cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
                 cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
@@ -86,6 +93,10 @@ def _wanted(service: str) -> tuple[list[str], str, str]:
     return [name, *database.get("also", [])], database.get("user", name), password
 
 
+def _tls() -> bool:
+    return host.cloud(__pillar__, __opts__)["services"]["mariadb"]["options"]["tls"]
+
+
 def _context(service: str) -> Any:
     return host.context(service, __pillar__, __opts__, __grains__)
 
@@ -93,6 +104,12 @@ def _context(service: str) -> Any:
 @contextlib.contextmanager
 def _connection(user: str, password: str, database: str | None = None) -> Iterator[Any]:
     cloud = host.cloud(__pillar__, __opts__)
+    # The certificate names the internal address.
+    trusted = (
+        ssl.create_default_context(cadata=cloud["secrets"]["certificates"]["ca"])
+        if _tls()
+        else None
+    )
     connection = pymysql.connect(
         host=cloud["internal_address"],
         port=cloud["services"]["mariadb"]["ports"]["mariadb"]["port"],
@@ -101,6 +118,7 @@ def _connection(user: str, password: str, database: str | None = None) -> Iterat
         database=database,
         connect_timeout=10,
         read_timeout=60,
+        ssl=trusted,
     )
     try:
         yield connection

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from salt.exceptions import CommandExecutionError
 
-from saltern import files, host
+from saltern import expand, files, host, templates
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -39,7 +39,8 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
         cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
         _check(cloud)
         toolbox = cloud["formulas"]["toolbox"]
-        one = toolbox["containers"]["toolbox"]
+        context = host.context("toolbox", __pillar__, __opts__, __grains__)
+        one = expand.trusting(toolbox["containers"]["toolbox"], "toolbox", toolbox, context)
         done = __salt__["container.run"](
             f"demo-{step}",
             service="toolbox",
@@ -120,10 +121,9 @@ def _report(facts: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
     ]
     horizon = cloud["services"].get("horizon")
     if horizon:
-        port = horizon["ports"]["horizon"]["port"]
-        address = cloud["external_address"]
+        url = templates.Context(cloud, "horizon").endpoint("horizon", "public")
         lines.append(
-            f"    http://{address}:{port}/  user admin, domain Default, password in "
+            f"    {url}/  user admin, domain Default, password in "
             f"{host.root('etc', __opts__)}/clouds.yaml"
         )
     lines += [f"    {facts['console_url']}  the machine's screen", ""]

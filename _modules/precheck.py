@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, prechecks, secrets, templates
+from saltern import certificates, expand, host, prechecks, secrets, templates
 from saltern.checks import Check, check
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -55,6 +55,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.vip(cloud, _networks()),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
         *prechecks.declared(cloud["formulas"], os.path.exists, _holds),
+        *prechecks.certificates(cloud, certificates.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
         prechecks.images(cloud, present),
@@ -91,6 +92,8 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
     """Return whether a service's checker is content, and what it says."""
     try:
         context = host.context(name, __pillar__, __opts__, __grains__)
+        if "certificates" in formula and not Path(context["certificates"], name).exists():
+            __salt__["certificates.write"](name)
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
@@ -103,6 +106,7 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
             },
             tmpfs=["/tmp"],
             timeout=120,
+            **expand.trusting({}, name, formula, context),
         )
     except (SalternError, CommandExecutionError) as error:
         return False, str(error)
@@ -155,7 +159,8 @@ def _networks() -> list[str]:
 
 def _names(cloud: dict[str, Any]) -> list[str]:
     others = [name for name in cloud["hosts"] if name != cloud["host"]["id"]]
-    return [socket.gethostname(), "localhost", *others]
+    urls = [cloud["internal_name"], cloud["external_name"]]
+    return [socket.gethostname(), "localhost", *others, *urls]
 
 
 def _resolve(name: str) -> str | None:

@@ -14,7 +14,7 @@ import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import clients, code, files, host, keys, prechecks, unchanged
+from saltern import certificates, clients, code, files, host, keys, prechecks, unchanged
 from saltern import plan as plans
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
@@ -168,8 +168,13 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     mounted = cloud["formulas"]["toolbox"]["containers"]["toolbox"].get("volumes", [])
     volumes = [prefix + one for one in mounted if not one.startswith("/")]
-    credentials, openrc, command = _for_people()
+    credentials, openrc, command, bundle = _for_people()
+    trusted = {}
+    if "certificates" in cloud["formulas"]["toolbox"]:
+        trusted = {bundle: certificates.delivery(cloud, "toolbox")[bundle.name]}
+        volumes.append(f"{bundle}:{certificates.FOLDER}/{bundle.name}:ro")
     wanted = {
+        **trusted,
         credentials: (generated, 0o600),
         openrc: (clients.openrc(yaml.safe_load(generated)), 0o600),
         command: (clients.wrapper(image, etc, volumes), 0o755),
@@ -233,14 +238,14 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     for task in (task for name in chosen for task in formulas[name].get("once", [])):
         __salt__["once.forget"](task["container"])
     etc, var = host.root("etc", __opts__), host.root("var", __opts__)
-    for parent in (Path(etc, "services"), Path(var, "keyrings")):
+    for parent in (Path(etc, "services"), Path(var, "keyrings"), Path(var, "certificates")):
         for name in chosen:
             if (parent / name).is_dir():
                 shutil.rmtree(parent / name)
                 removed["folders"].append(str(parent / name))
-    credentials, openrc, command = _for_people()
-    for path in (credentials, openrc, command) if whole else ():
-        if path.exists() and (path == credentials or _is_ours(path)):
+    credentials, openrc, command, bundle = _for_people()
+    for path in (credentials, openrc, command, bundle) if whole else ():
+        if path.exists() and (path in (credentials, bundle) or _is_ours(path)):
             path.unlink()
             removed["files"].append(str(path))
     return {kind: names for kind, names in removed.items() if names}
@@ -289,11 +294,13 @@ def _decided_by(names: list[str], code_: str, served: str) -> str:
     return unchanged.digest(inputs, [*kept, var / "once"])
 
 
-def _for_people() -> tuple[Path, Path, Path]:
-    """Return what ``post_deploy`` writes: clouds.yaml, openrc, the command ``openstack``."""
+def _for_people() -> tuple[Path, Path, Path, Path]:
+    """Return what ``post_deploy`` writes: clouds.yaml, openrc, ``openstack``, authorities to trust."""
     etc = Path(host.root("etc", __opts__))
     programs = Path(__opts__.get("saltern", {}).get("bin", "/usr/local/bin"))
-    return etc / "clouds.yaml", etc / "openrc", programs / "openstack"
+    # clouds.yaml names the authorities by the same path as in the toolbox.
+    bundle = etc / "tls/bundle.pem"
+    return etc / "clouds.yaml", etc / "openrc", programs / "openstack", bundle
 
 
 def _is_ours(path: Path) -> bool:

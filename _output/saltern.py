@@ -9,13 +9,12 @@ from saltern import plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
-    """Return the text of ``{kind: data}``; anything else is shown as it is."""
+    """Return the texts of ``{kind: data, ...}``; anything else is shown as it is."""
     if isinstance(data, Mapping) and "data" in data:
         data = data["data"]
-    if not isinstance(data, Mapping) or len(data) != 1:
+    if not isinstance(data, Mapping) or not data:
         return str(data)
-    ((kind, value),) = data.items()
-    return _TEXTS.get(kind, str)(value)
+    return "\n\n".join(_TEXTS.get(kind, str)(value) for kind, value in data.items())
 
 
 def _secrets(value: Mapping[str, Any]) -> str:
@@ -30,4 +29,10 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
-_TEXTS = {"plan": plan.text, "status": status.text, "genpwd": _secrets, "rotated": _rotated}
+_TEXTS = {
+    "plan": plan.text,
+    "status": status.text,
+    "certificates": status.certificates,
+    "genpwd": _secrets,
+    "rotated": _rotated,
+}

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from saltern import certificates as certificate_store
 from saltern import cloud as clouds
 from saltern import formulas as catalogs
 from saltern import secrets as store
@@ -24,12 +25,14 @@ def ext_pillar(
     formulas: list[str],
     images: str,
     secrets: str = "/etc/saltern/secrets.yml",
+    certificates: str = "/etc/saltern/certificates",
 ) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host of the inventory, nothing for other minions.
 
     :param formulas: Folders that hold ``<service>/service.yml``, most important first.
     :param images: The folder ``images/``: user ids and the releases that can be built.
     :param secrets: The secrets file that ``saltern.genpwd`` makes.
+    :param certificates: The folder that ``orch.certificates`` fills.
     :returns: ``{"cloud": view}``, or ``{"cloud": {"errors": [text, ...]}}`` if the pillar is wrong,
         so that every state refuses to run.
     """
@@ -40,8 +43,9 @@ def ext_pillar(
         errors = [str(problem) for problem in cloud.problems]
         if not errors and minion_id in cloud.hosts:
             users = yaml.load((Path(images) / "users.yml").read_text(), Loader=Loader)
+            held = {**store.read(secrets), "certificates": certificate_store.read(certificates)}
             # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
-            return {"cloud": copy.deepcopy(cloud.view(minion_id, store.read(secrets), users))}
+            return {"cloud": copy.deepcopy(cloud.view(minion_id, held, users))}
     except SalternError as error:
         errors = [str(error)]
     for error in errors:

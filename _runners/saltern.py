@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import salt.pillar
 import salt.utils.event
 from salt.exceptions import SaltException
 
+from saltern import certificates as certs
 from saltern import inventory, progress, rollout, screen, secrets, templates
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
@@ -20,6 +22,8 @@ from saltern.lock import Lock
 from saltern.progress import Failure, Phase
 
 Shown = dict[str, Any]
+# Certificates that expire sooner are shown unasked.
+_SOON_DAYS = 30
 
 
 def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
@@ -44,23 +48,34 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
     return _shown("plan", {host: answer["services"] for host, answer in answers.items()})
 
 
-def status(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
+def status(
+    services: list[str] | None = None, hosts: list[str] | None = None, certificates: bool = False
+) -> Shown:
     """Show what runs: a row a container of every host, with its state, health, image and age.
 
-    :returns: Host to its containers; ``--out json`` prints it as data.
+    :param certificates: Also show until when every certificate is valid; otherwise those alone that
+        expire within 30 days.
+    :returns: Host to its containers, and certificates; ``--out json`` prints it as data.
 
     CLI Example:
 
     .. code-block:: bash
 
         salt-run saltern.status
+        salt-run saltern.status certificates=True
     """
     try:
         run = _run(services, hosts)
         answers = run.fleet.call(_phase("status"), "saltern.status", run.calls(), 60)
+        stored = certs.read(inventory.certificates_folder(__opts__))
     except (SalternError, SaltException) as error:
         return _failed("See what runs", error, "salt-run saltern.status")
-    return _shown("status", answers)
+    shown = [
+        asdict(one)
+        for one in certs.expiries(stored, certs.now())
+        if certificates or one.days < _SOON_DAYS
+    ]
+    return _shown("status", answers, **({"certificates": shown} if shown else {}))
 
 
 def genpwd() -> Shown:
@@ -205,9 +220,9 @@ def _phase(kind: str) -> Phase:
     return Phase("0", kind, kind, lambda data, tag: None, say, time.monotonic)
 
 
-def _shown(kind: str, data: Any) -> Shown:
+def _shown(kind: str, data: Any, **more: Any) -> Shown:
     screen.end_quietly()
-    return {"outputter": "saltern", "data": {kind: data}}
+    return {"outputter": "saltern", "data": {kind: data, **more}}
 
 
 def _failed(what: str, error: Exception, again: str) -> Shown:

@@ -15,20 +15,24 @@ from typing import Any
 import salt.utils.event
 from salt.exceptions import SaltException
 
+from saltern import certificates as certs
 from saltern import checks, inventory, plan, prechecks, progress, rollout, screen
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.host import root
 from saltern.lock import Lock
+from saltern.problems import Problem
 from saltern.progress import Failure, Phase, count, states_of
 
 _RUN = "saltern.rollout"
 
 
-def validated(name: str) -> dict[str, Any]:
-    """Stop unless the pillar is right and every secret is there; nothing has been changed yet.
+def validated(name: str, certificates: bool = True) -> dict[str, Any]:
+    """Stop unless the pillar is right, secrets and certificates are there; nothing has been changed yet.
 
     The pillar keys ``services`` and ``hosts`` of the command limit the run.
+
+    :param certificates: False if they are yet to be made.
 
     .. code-block:: yaml
 
@@ -38,13 +42,12 @@ def validated(name: str) -> dict[str, Any]:
     """
     with _phase(name, "validated") as (_, ret):
         cloud = inventory.cloud(__pillar__, __opts__)
-        wrong = [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
-        if wrong:
-            raise RolloutError(wrong)
+        _stop_for(cloud.problems)
         missing = inventory.missing_secrets(cloud, __opts__)
         if missing:
             reason = f"no value for the secrets {', '.join(missing)}"
             raise RolloutError([Failure(reason, remedy="salt-run saltern.genpwd")])
+        _stop_for(inventory.wrong_certificates(cloud, __opts__) if certificates else [])
         services, hosts = rollout.narrow(
             rollout.graph(cloud),
             list(cloud.hosts),
@@ -82,6 +85,33 @@ def locked(name: str) -> dict[str, Any]:
             holder = {"command": _command(), "user": __opts__.get("user", "?"), "since": since}
             _run().lock = Lock(f"{root('var', __opts__)}/rollout.lock", holder)
             ret["comment"] = "This run has the cloud to itself."
+    return ret
+
+
+def certified(name: str, days: float = 30) -> dict[str, Any]:
+    """Make the certificates that are missing and renew those that expire soon, on the master alone.
+
+    Those that the operator put there are never touched; a wrong one stops the run before any is made.
+    The pillar key ``days`` of the command wins.
+
+    :param days: Those that expire within as many days are renewed.
+    """
+    with _phase(name, "certified") as (_, ret):
+        cloud = inventory.cloud(__pillar__, __opts__)
+        folder = inventory.certificates_folder(__opts__)
+        needed, now = certs.wanted(cloud), certs.now()
+        stored, key = certs.read(folder), certs.read_key(folder)
+        reasons = certs.plan(needed, stored, key, now, float(__pillar__.get("days", days)))
+        _stop_for(certs.problems(needed, stored, now, folder, reasons))
+        if not needed:
+            ret["comment"] = "Not needed: TLS is off, see docs/tls.md."
+        elif not reasons:
+            ret["comment"] = "Every certificate is there and stays valid."
+        elif __opts__["test"]:
+            ret.update(result=None, changes=reasons, comment="Would make them.")
+        else:
+            certs.write(folder, certs.make(reasons, needed, stored, key, now))
+            ret.update(changes=reasons, comment=f"Made {', '.join(reasons)} in {folder}.")
     return ret
 
 
@@ -217,6 +247,14 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
     return ret
 
 
+def _stop_for(problems: list[Problem]) -> None:
+    """Stop the run if there are problems."""
+    if problems:
+        raise RolloutError(
+            [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in problems]
+        )
+
+
 @contextlib.contextmanager
 def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
     """Yield a phase's voice and its return; turn errors into a failed return and a last word."""
@@ -270,6 +308,10 @@ def _bus() -> Any:
 
 def _command() -> str:
     """Return the command of this run, with the pillar keys that limit it."""
-    limits = {key: __pillar__[key] for key in ("services", "hosts", "confirm") if key in __pillar__}
+    limits = {
+        key: __pillar__[key]
+        for key in ("services", "hosts", "days", "confirm")
+        if key in __pillar__
+    }
     pillar = f" pillar='{json.dumps(limits)}'" if limits else ""
     return f"salt-run state.orchestrate {__low__['__sls__']}{pillar}"

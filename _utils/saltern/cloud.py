@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from saltern import merge, problems, secrets, templates, validate
+from saltern import certificates, merge, problems, secrets, templates, validate
 from saltern.errors import SalternError
 from saltern.formulas import Catalog, Formula
 from saltern.problems import Problem
@@ -90,6 +90,30 @@ class Cloud:
             given |= self.hosts[host].get("options", {}).get(service, {})
         return {name: given.get(name, option["default"]) for name, option in declared.items()}
 
+    def shows_certificate(self, service: str) -> bool:
+        """Return whether a service shows its host's certificate: by its option ``tls`` or its ports."""
+        ports = self.catalog[service].get("ports", {}).values()
+        backend = self.settings["tls"]["backend"] and any(port.get("tls") for port in ports)
+        return backend or self.options(service).get("tls") is True
+
+    def certificates_of(self, service: str, needed: Container[str]) -> list[str] | None:
+        """Return the certificates that a service gets beside the CA's, None if it needs no CA either.
+
+        :param needed: What the cloud needs, see :func:`saltern.certificates.wanted`.
+        """
+        formula = self.catalog[service]
+        own = ["host"] if self.shows_certificate(service) else []
+        own += [name for name in formula.get("certificates", []) if name in needed]
+        called = [
+            self.catalog[name] for name in {service, *_before(formula)} if self.placement.get(name)
+        ]
+        offers = any(
+            port.get("frontend", "none") != "none"
+            for one in called
+            for port in one.get("ports", {}).values()
+        )
+        return own if own or offers or "certificates" in formula else None
+
     def facts(self, host: str | None = None) -> dict[str, dict[str, Any]]:
         """Return what a host may know of every running service (no secrets), options as its own."""
         return {
@@ -151,9 +175,31 @@ class Cloud:
             service: {name: stored.get(service, {}).get(name) for name in names}
             for service, names in wanted.items()
         }
+        view["certificates"] = self._certificates(view, host, stored.get("certificates", {}))
         for name in services:
             _decide(name, view)
         return view
+
+    def _certificates(
+        self, view: dict[str, Any], host: str, stored: Mapping[str, Any]
+    ) -> dict[str, list[str]]:
+        """Put a host's certificates among its secrets; return the names that each must cover."""
+        needed = certificates.wanted(self)
+        used: dict[str, str] = {}
+        for service, formula in view["formulas"].items() if needed else ():
+            names = self.certificates_of(service, needed)
+            if names is not None:
+                formula["certificates"] = names
+                used |= {name: f"hosts/{host}" if name == "host" else name for name in names}
+                used["ca"] = "ca"
+        if used:
+            view["secrets"]["certificates"] = {
+                name: stored.get(label) for name, label in used.items()
+            }
+        return {
+            name: list(needed[label].needed) if label in needed else []
+            for name, label in used.items()
+        }
 
     def _formula(self, service: str, users: Mapping[str, Any]) -> dict[str, Any]:
         """Return a service's data as the host needs it: overrides merged, user ids resolved."""
@@ -176,6 +222,9 @@ _KNOWN_SETTINGS = [
     "region",
     "internal_address",
     "external_address",
+    "internal_name",
+    "external_name",
+    "tls",
     "images",
     "limits",
 ]
@@ -186,6 +235,7 @@ _HOST_KEYS = [
     "database",
     "config",
     "keyrings",
+    "reload",
     "once",
     "containers",
     "check",
@@ -339,6 +389,11 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     settings.update(roles=[], images={}, services={})
     settings.update(raw)
     settings.setdefault("external_address", settings["internal_address"])
+    for side in ("internal", "external"):
+        settings.setdefault(f"{side}_name", settings[f"{side}_address"])
+    settings["tls"] = {"external": False, "internal": False, "backend": False} | dict(
+        raw.get("tls", {})
+    )
     settings["limits"] = {name: one["default"] for name, one in limits.items()} | dict(
         raw.get("limits", {})
     )

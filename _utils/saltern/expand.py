@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import templates
+from saltern import certificates, templates
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
@@ -46,6 +46,8 @@ def states(
         add(f"Write the configuration of {service}", "generation.present", name=service)
     for ring in formula.get("keyrings", {}):
         add(f"Deliver the {ring} of {service}", "keyring.present", name=ring, service=service)
+    if "certificates" in formula:
+        add(f"Deliver the certificates of {service}", "certificates.present", name=service)
     if first and "database" in formula:
         add(f"Create the database of {service}", "database.present", name=service)
     for task in formula.get("once", []):
@@ -70,7 +72,7 @@ def _container(
     cloud: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return a container's arguments with its image's full name, its config and its key rings."""
+    """Return a container's arguments with its image's full name, its config, key rings and certificates."""
     arguments = {key: value for key, value in spec.items() if key not in _NOT_OF_A_CONTAINER}
     arguments = templates.resolve(arguments, context)
     arguments["image"] = image_name(cloud, arguments["image"])
@@ -81,7 +83,28 @@ def _container(
         arguments["volumes"] = volumes
     if formula.get("config"):
         arguments["config_dir"] = formula.get("config_dir", f"/etc/{service}")
+    arguments = trusting(arguments, service, formula, context)
     return {"name": name, "service": service, **arguments}
+
+
+def trusting(
+    arguments: Mapping[str, Any],
+    service: str,
+    formula: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return a container's arguments with its service's certificates, where the cloud has any."""
+    if "certificates" not in formula:
+        return dict(arguments)
+    mount = f"{context['certificates']}/{service}:{certificates.FOLDER}:ro"
+    # Python's own client reads one, the package requests the other.
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    trusted = dict.fromkeys(names, context["certificate"]("bundle"))
+    return {
+        **arguments,
+        "volumes": [*arguments.get("volumes", []), mount],
+        "environment": {**trusted, **arguments.get("environment", {})},
+    }
 
 
 def _module(body: Mapping[str, Any]) -> str:

@@ -70,7 +70,8 @@ def context(
             f"{opts['id']} does not run {service}: it has none of its roles in saltern:hosts"
         )
     names = templates.Context(view, service, machine(grains))
-    names["keyrings"] = f"{root('var', opts)}/keyrings"
+    for folder in ("keyrings", "certificates"):
+        names[folder] = f"{root('var', opts)}/{folder}"
     return names
 
 

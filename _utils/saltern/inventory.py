@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from saltern import certificates, formulas, secrets
 from saltern import cloud as clouds
-from saltern import formulas, secrets
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
+from saltern.problems import Problem
 
 
 def settings(opts: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,18 @@ def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:
 def secrets_file(opts: Mapping[str, Any]) -> str:
     """Return the path of the file that holds the secrets."""
     return settings(opts).get("secrets", "/etc/saltern/secrets.yml")
+
+
+def certificates_folder(opts: Mapping[str, Any]) -> str:
+    """Return the path of the folder that holds the certificates."""
+    return settings(opts).get("certificates", "/etc/saltern/certificates")
+
+
+def wrong_certificates(cloud_: Cloud, opts: Mapping[str, Any]) -> list[Problem]:
+    """Return what is wrong with the certificates that the cloud needs."""
+    folder = certificates_folder(opts)
+    needed, stored = certificates.wanted(cloud_), certificates.read(folder)
+    return certificates.problems(needed, stored, certificates.now(), folder)
 
 
 def missing_secrets(cloud_: Cloud, opts: Mapping[str, Any]) -> list[str]:

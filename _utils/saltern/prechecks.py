@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from saltern import certificates as certs
 from saltern.checks import Check, check
 from saltern.images.options import image_name
 
@@ -154,6 +156,19 @@ def declared(
             if expression and not holds(name, expression):
                 rows.append(check(name, False, f"not so: {expression}", one["remedy"]))
     return rows
+
+
+def certificates(cloud: Mapping[str, Any], now: datetime) -> list[Check]:
+    """Check the certificates that the host is given: names, dates, keys; no row without TLS.
+
+    :param now: The host's time, with its zone.
+    """
+    needed = {name: certs.Names(tuple(names)) for name, names in cloud["certificates"].items()}
+    held = {name: text for name, text in cloud["secrets"].get("certificates", {}).items() if text}
+    wrong = certs.problems({one: needed[one] for one in needed if one != "ca"}, held, now)
+    found = "; ".join(f"{one.key}: {one.what}" for one in wrong) or f"{len(held)} are valid"
+    remedy = "; ".join(dict.fromkeys(one.remedy for one in wrong))
+    return [check("certificates", not wrong, found, remedy)] if needed else []
 
 
 def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check:

@@ -18,7 +18,23 @@ def text(hosts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         rows += [
             (host, *(_cell(one.get(key)) for key in ("name", *_COLUMNS[2:]))) for one in containers
         ] or [(host, "(no container)", "-", "-", "-", "-")]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return _table(rows)
+
+
+def certificates(shown: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of certificates: what each is for, days left, names.
+
+    :param shown: Fields of :class:`saltern.certificates.Expiry`.
+    """
+    rows = [("certificate", "host", "days", "names")]
+    for one in shown:
+        days = "expired" if one["days"] < 0 else str(one["days"])
+        rows.append((one["name"], one["host"] or "-", days, ", ".join(one["names"]) or "-"))
+    return _table(rows)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

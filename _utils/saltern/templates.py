@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import jinja2
 
+from saltern import certificates
 from saltern.errors import SalternError
 
 
@@ -59,6 +60,8 @@ class Context(dict[str, Any]):
             addresses=self.addresses,
             enabled=lambda name: name in cloud["services"],
             endpoint=self.endpoint,
+            own_url=self.own_url,
+            certificate=lambda name: f"{certificates.FOLDER}/{name}.pem",
             first_host=lambda name=service: cloud["services"][name]["hosts"][0],
             secret=self.secret,
             database_url=self.database_url,
@@ -81,8 +84,16 @@ class Context(dict[str, Any]):
         """
         facts = self._facts(service)
         name = port or facts["catalog"].get("port") or next(iter(facts["ports"]))
-        side = "external_address" if interface == "public" else "internal_address"
-        return f"http://{self._cloud[side]}:{facts['ports'][name]['port']}"
+        side = "external" if interface == "public" else "internal"
+        http = facts["ports"][name].get("frontend") == "http"
+        scheme = "https" if http and self._cloud["tls"][side] else "http"
+        return f"{scheme}://{self._cloud[f'{side}_name']}:{facts['ports'][name]['port']}"
+
+    def own_url(self, port: str) -> str:
+        """Return the URL of a port of this service on this very host, without a path."""
+        one = self._facts(self._service)["ports"][port]
+        scheme = "https" if self._cloud["tls"]["backend"] and one.get("tls") else "http"
+        return f"{scheme}://{self._cloud['host']['address']}:{one['port']}"
 
     def secret(self, name: str) -> Any:
         """Return a secret, named ``service.name``.
@@ -109,11 +120,13 @@ class Context(dict[str, Any]):
         database = self._cloud["formulas"][service]["database"]
         user = database.get("user", database["name"])
         password = quote(self.secret(f"{service}.database_password"), safe="")
-        port = self._facts("mariadb")["ports"]["mariadb"]["port"]
+        mariadb = self._facts("mariadb")
+        port = mariadb["ports"]["mariadb"]["port"]
+        tls = f"&ssl_ca={certificates.FOLDER}/ca.pem" if mariadb["options"].get("tls") else ""
         address = self._cloud["internal_address"]
         return (
             f"mysql+pymysql://{user}:{password}@{address}:{port}/"
-            f"{name or database['name']}?charset=utf8mb4"
+            f"{name or database['name']}?charset=utf8mb4{tls}"
         )
 
     def transport_url(self) -> str:

@@ -50,6 +50,7 @@ def problems_of(
         *image_options.problems(cloud.settings["images"]),
         *_check_release(cloud.settings, releases),
         *_check_addresses(cloud.settings),
+        *_check_tls(cloud.settings),
         *_check_roles(cloud.settings, catalog),
         *_check_placement(cloud, catalog),
         *_check_services(pillar, catalog),
@@ -92,6 +93,16 @@ def _check_addresses(settings: Mapping[str, Any]) -> list[Problem]:
             remedy = "HAProxy and the services behind it need an address each: choose a free one"
             wrong.append(Problem(key, f"{address} is also {seen[address]}", remedy))
     return wrong
+
+
+def _check_tls(settings: Mapping[str, Any]) -> list[Problem]:
+    tls, address = settings["tls"], settings["external_address"]
+    if tls["external"] == tls["internal"] or address != settings["internal_address"]:
+        return []
+    one, other = sorted(("external", "internal"), key=lambda side: not tls[side])
+    what = f"is true and saltern:tls:{other} is not, but both have the address {address}"
+    remedy = f"Give saltern:external_address its own, or set saltern:tls:{other}, too"
+    return [Problem(f"saltern:tls:{one}", what, remedy)]
 
 
 def _check_roles(settings: Mapping[str, Any], catalog: Catalog) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import clouds
 import docker
 import yaml
 
-from saltern import cloud, expand, formulas, generation, templates
+from saltern import certificates, cloud, expand, files, formulas, generation, templates
 
 # Loopback addresses that neither the product nor another test uses.
 HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
@@ -33,6 +34,8 @@ class Deployment:
         self.service = service
         self.container = loaded.opts["saltern"]["prefix"] + service
         self.api = docker.APIClient(version="auto")
+        self.certificates: dict[str, str] = {}
+        self.trust: ssl.SSLContext | None = None
         self._loaded = loaded
         self._call = call
         self._catalog = copy.deepcopy(formulas.load([clouds.ROOT / "formulas"]))
@@ -43,10 +46,16 @@ class Deployment:
         ports = self._catalog[self.service].setdefault("ports", {})
         ports.setdefault(name, {"frontend": "none"}).update(port=number, **more)
 
-    def deploy(self, options: dict[str, Any] | None = None, **secrets: str) -> dict[str, Any]:
+    def deploy(
+        self,
+        options: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        **secrets: str,
+    ) -> dict[str, Any]:
         """Write the configuration and apply the states of the service; return the last result.
 
         :param options: The service's pillar.
+        :param settings: More of the pillar ``saltern``.
         :param secrets: Values of the secrets it declares.
         """
         pillar = {
@@ -54,6 +63,7 @@ class Deployment:
                 "internal_address": INTERNAL,
                 "external_address": EXTERNAL,
                 "hosts": {"one": {"address": HOST, "roles": ["control"]}},
+                **(settings or {}),
             },
             self.service: options or {},
         }
@@ -61,9 +71,13 @@ class Deployment:
         made = cloud.load(pillar, wanted)
         assert not made.problems
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
-        view = made.view("one", {self.service: secrets}, users)
+        stored = {self.service: secrets, "certificates": self._certificates(made)}
+        view = made.view("one", stored, users)
         context = templates.Context(view, self.service, templates.Machine(cpus=2, memory_mb=4096))
         formula = view["formulas"][self.service]
+        context["certificates"] = str(Path(self._loaded.opts["saltern"]["var"], "certificates"))
+        if "certificates" in formula:
+            self._deliver(view, Path(context["certificates"], self.service))
         written = generation.render(self.service, formula, clouds.source(self.service), context)
         path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
         result: dict[str, Any] = {}
@@ -77,6 +91,21 @@ class Deployment:
                 self._loaded.context.clear()
                 result = self._loaded.states[function](**spec)
         return result
+
+    def _certificates(self, made: cloud.Cloud) -> dict[str, str]:
+        """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""
+        needed, now = certificates.wanted(made), certificates.now()
+        reasons = certificates.plan(needed, self.certificates, "", now, 0)
+        if reasons:
+            self.certificates |= certificates.make(reasons, needed, {}, "", now)
+            self.trust = ssl.create_default_context(cadata=self.certificates["ca"])
+        return self.certificates
+
+    def _deliver(self, view: dict[str, Any], folder: Path) -> None:
+        """Write the service's certificates where its containers see them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, (text, mode) in certificates.delivery(view, self.service).items():
+            files.write(folder / name, text, mode, view["formulas"][self.service]["uid"])
 
     def run(self, *command: str, stdin: str | None = None) -> str:
         """Run a command in the container and return its output; it must succeed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -53,9 +54,10 @@ def haproxy(salt_loaded, call) -> Deployment:
     return deployment
 
 
-def get(address: str) -> dict[str, str]:
-    """Return the headers that the backend received."""
-    with urllib.request.urlopen(f"http://{address}:{PORT}/", timeout=5) as answer:
+def get(address: str, trust: ssl.SSLContext | None = None) -> dict[str, str]:
+    """Return the headers that the backend received, asked by TLS if there is something to trust."""
+    url = f"{'https' if trust else 'http'}://{address}:{PORT}/"
+    with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
         return {key.lower(): value for key, value in json.load(answer).items()}
 
 
@@ -80,6 +82,17 @@ def test_passes_requests_to_healthy_servers_only(haproxy: Deployment, backend: N
     until(refused, "the server is left out")
     Echo.healthy = True
     until(lambda: get(INTERNAL), "the server is used again")
+
+
+def test_tls_on_the_external_address_alone(haproxy: Deployment, backend: None) -> None:
+    result = haproxy.deploy({"check_interval": "500ms"}, {"tls": {"external": True}})
+    assert result["result"] is True, result["comment"]
+    assert until(lambda: get(INTERNAL), "the server is used")["x-forwarded-proto"] == "http"
+    seen = get(EXTERNAL, haproxy.trust)
+    assert seen["x-forwarded-proto"] == "https"
+    assert seen["x-forwarded-host"] == f"{EXTERNAL}:{PORT}"
+    with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+        get(EXTERNAL, ssl.create_default_context())
 
 
 def test_a_wrong_configuration_brings_the_old_one_back(haproxy: Deployment, backend: None) -> None:

@@ -56,6 +56,7 @@ Write the file of {{ name }}:
 SERVICE = {
     "roles": ["control"],
     "secrets": {"password": {}},
+    "certificates": ["external"],
     "options": {
         "content": {"type": "string", "default": "first", "description": "Content of the file"},
         "slow": {"type": "number", "default": 0, "description": "Seconds the service takes"},
@@ -99,13 +100,19 @@ class Cloud:
         self.set_pillar()
         self.forget_jobs()
 
-    def set_pillar(self, hosts: tuple[str, ...] = HOSTS, **options: dict[str, Any]) -> None:
-        """Write the pillar: the cloud's hosts and each service's options."""
+    def set_pillar(
+        self,
+        hosts: tuple[str, ...] = HOSTS,
+        settings: dict[str, Any] | None = None,
+        **options: dict[str, Any],
+    ) -> None:
+        """Write the pillar: the cloud's hosts, its other settings and each service's options."""
         places = {
             name: {"address": f"127.0.1.{number}", "roles": ["control"]}
             for number, name in enumerate(hosts, 1)
         }
-        data = {"saltern": {"internal_address": "127.0.1.100", "hosts": places}, **options}
+        saltern = {"internal_address": "127.0.1.100", "hosts": places, **(settings or {})}
+        data = {"saltern": saltern, **options}
         (self.folder / "pillar/cloud.sls").write_text(yaml.safe_dump(data, sort_keys=False))
 
     def command(self, *words: str) -> list[str]:
@@ -258,6 +265,7 @@ def _configure(folder: Path) -> dict[str, list[str]]:
                     "formulas": [str(folder / "formulas")],
                     "images": str(folder / "images"),
                     "secrets": str(folder / "secrets.yml"),
+                    "certificates": str(folder / "certificates"),
                 }
             }
         ],

@@ -8,13 +8,14 @@ from typing import Any
 
 import yaml
 
-from saltern import cloud, formulas, secrets
+from saltern import certificates, cloud, formulas, secrets
 
 ROOT = Path(__file__).parents[2]
 # The example pillars, and both with the other one of what exists twice.
 _EXAMPLES = {
     "all-in-one": ROOT / "pillar/cloud.sls",
     "multinode": ROOT / "pillar/examples/multinode.sls",
+    "tls": ROOT / "pillar/examples/tls.sls",
 }
 _OPENVSWITCH = {"neutron": {"backend": "openvswitch"}}
 TOPOLOGIES = {
@@ -35,8 +36,17 @@ def load(topology: str) -> cloud.Cloud:
 def view(topology: str, host: str) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host, with new secrets."""
     stored, _ = secrets.fill(load(topology).catalog, {})
+    stored["certificates"] = _certificates(topology)
     users = yaml.safe_load((ROOT / "images/users.yml").read_text())
     return load(topology).view(host, stored, users)
+
+
+@functools.cache
+def _certificates(topology: str) -> dict[str, str]:
+    """Return the certificates of a cloud, made by an authority of its own; none without TLS."""
+    needed, now = certificates.wanted(load(topology)), certificates.now()
+    reasons = certificates.plan(needed, {}, "", now, 0)
+    return certificates.make(reasons, needed, {}, "", now) if reasons else {}
 
 
 def placements() -> list[tuple[str, str, str]]:

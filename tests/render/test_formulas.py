@@ -24,7 +24,7 @@ def context(topology: str, service: str, host: str) -> templates.Context:
     names = templates.Context(
         view(topology, host), service, templates.Machine(cpus=4, memory_mb=8192)
     )
-    names["keyrings"] = "/var/lib/saltern/keyrings"
+    names |= {one: f"/var/lib/saltern/{one}" for one in ("keyrings", "certificates")}
     return names
 
 
@@ -58,6 +58,17 @@ def test_states_are_sentences_with_valid_containers_and_no_secret(topology, serv
                 for key in ("service", "config_dir", "require", "deadline"):
                     fields.pop(key, None)
                 Spec.from_dict(fields)
+
+
+@pytest.mark.parametrize(
+    ("service", "host"), [one for topology, *one in placements() if topology == "tls"]
+)
+def test_what_uwsgi_serves_is_encrypted_where_backends_are(service, host):
+    formula, names = view("tls", host)["formulas"][service], context("tls", service, host)
+    wanted = generation.render(service, formula, source(service), names)
+    served = [file.text for name, file in wanted.files.items() if name.startswith("uwsgi")]
+    # A port says so by `tls: true`.
+    assert [text for text in served if "https-socket" not in text] == []
 
 
 @pytest.mark.parametrize(("topology", "service", "host"), placements())

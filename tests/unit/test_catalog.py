@@ -20,8 +20,9 @@ def _context(**heat: Any) -> Context:
     keystone["options"] = {"admin_user": "boss"}
     cloud = {
         "region": "Here",
-        "internal_address": "10.0.0.1",
-        "external_address": "192.0.2.1",
+        "internal_name": "10.0.0.1",
+        "external_name": "192.0.2.1",
+        "tls": {"external": False, "internal": False, "backend": False},
         "host": {"id": "one", "address": "10.0.0.11"},
         "hosts": {"one": {"address": "10.0.0.11"}},
         "services": {"keystone": keystone, "heat": facts(8004, heat)},

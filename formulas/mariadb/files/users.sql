@@ -6,7 +6,7 @@ CREATE USER IF NOT EXISTS mysql@localhost IDENTIFIED VIA unix_socket;
 GRANT ALL PRIVILEGES ON *.* TO mysql@localhost WITH GRANT OPTION;
 {% for address in root_hosts %}
 CREATE USER IF NOT EXISTS root@{{ text(address) }} IDENTIFIED BY {{ password }};
-ALTER USER root@{{ text(address) }} IDENTIFIED BY {{ password }};
+ALTER USER root@{{ text(address) }} IDENTIFIED BY {{ password }} REQUIRE {{ "SSL" if options.tls and address != "localhost" else "NONE" }};
 GRANT ALL PRIVILEGES ON *.* TO root@{{ text(address) }} WITH GRANT OPTION;
 {% endfor %}
 CREATE USER IF NOT EXISTS monitor@'%' IDENTIFIED BY '';

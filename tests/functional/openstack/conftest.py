@@ -26,7 +26,7 @@ def small_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallCloud
         "internal_address": INTERNAL,
         "external_address": EXTERNAL,
         "hosts": hosts,
-        # It wants compute hosts.
+        # It waits for compute hosts, and there are none.
         "services": {"nova-cells": {"enabled": False}},
     }
     one = SmallCloud(root, api, {"saltern": settings})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import docker
 import yaml
 
-from saltern import cloud, formulas, secrets
+from saltern import certificates, cloud, formulas, secrets
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PREFIX = "salterntest-small-"
@@ -53,6 +54,7 @@ class SmallCloud:
     api: docker.APIClient
     pillar: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, Any] = field(default_factory=dict)
+    trust: ssl.SSLContext | None = None
 
     def apply(self, *services: str, test: bool = False) -> dict[str, dict[str, Any]]:
         """Apply formulas and return the states' results, by sentence."""
@@ -92,14 +94,18 @@ class SmallCloud:
         """Return the id of a container, by which a test sees that it was not replaced."""
         return self.api.inspect_container(PREFIX + name)["Id"]
 
+    def url(self, port: int, address: str = INTERNAL) -> str:
+        """Return the URL of a port, by TLS if this cloud is trusted by an authority."""
+        return f"{'https' if self.trust else 'http'}://{address}:{port}"
+
     def request(self, method: str, url: str, token: str | None = None, body: Any = None) -> Answer:
         """Send a request to an API; a path is one of Keystone's."""
-        url = url if url.startswith("http") else f"http://{INTERNAL}:5000/v3{url}"
+        url = url if url.startswith("http") else f"{self.url(5000)}/v3{url}"
         headers = {"Content-Type": "application/json"} | ({"X-Auth-Token": token} if token else {})
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=60, context=self.trust) as answer:
                 return Answer(answer.status, answer.headers, parse(answer.read()))
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read().decode())
@@ -122,9 +128,25 @@ class SmallCloud:
     def wait_for_glance(self) -> None:
         """Wait until HAProxy has found Glance healthy."""
         deadline = time.monotonic() + 60
-        while self.request("GET", f"http://{INTERNAL}:9292/healthcheck").status != 200:
+        while self.request("GET", f"{self.url(9292)}/healthcheck").status != 200:
             assert time.monotonic() < deadline, "HAProxy does not find Glance"
             time.sleep(0.5)
+
+    def certify(self, *names: str) -> None:
+        """Make certificates anew, all that the pillar asks for unless named; the authority's once."""
+        needed = certificates.wanted(
+            cloud.load(self.pillar, formulas.load([CHECKOUT / "formulas"]))
+        )
+        made = self.secrets.get("certificates", {})
+        key, now = made.get("ca.key", ""), certificates.now()
+        reasons = dict.fromkeys(names or needed, "is wanted anew") | (
+            {} if key else {"ca": "is missing"}
+        )
+        made |= certificates.make(reasons, needed, made, key, now)
+        self.secrets["certificates"] = made
+        if names:
+            self._write_pillar()
+        self.trust = ssl.create_default_context(cadata=made["ca"])
 
     def destroy(self) -> None:
         """Remove everything that has this cloud's prefix."""

@@ -1,0 +1,250 @@
+"""Certificates: which a cloud needs, which are made or renewed, and what is wrong with others."""
+
+from __future__ import annotations
+
+import copy
+import re
+import stat
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from saltern import certificates, cloud, prechecks, status
+from saltern.certificates import DAYS, Names
+from saltern.errors import SalternError
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+NEEDED = {"external": Names(("cloud.example.org",), ("192.0.2.1",)), "hosts/one": Names(("one",))}
+HTTP = {"port": 5000, "frontend": "http", "tls": True}
+CATALOG = {
+    "haproxy": {"summary": "", "roles": ["control"], "certificates": ["external", "internal"]},
+    "keystone": {
+        "summary": "",
+        "roles": ["control"],
+        "requires": ["mariadb"],
+        "ports": {"api": HTTP},
+    },
+    "mariadb": {
+        "summary": "",
+        "roles": ["control"],
+        "ports": {"sql": {"port": 3306, "frontend": "tcp"}},
+        "options": {"tls": {"type": "boolean", "default": False, "description": ""}},
+    },
+    "nova-compute": {"summary": "", "roles": ["compute"], "requires": ["keystone"]},
+    "ovs": {"summary": "", "roles": ["compute"]},
+}
+PILLAR = {
+    "saltern": {
+        "internal_address": "10.0.0.9",
+        "external_address": "10.0.0.10",
+        "hosts": {
+            "one": {"address": "10.0.0.11", "roles": ["control"]},
+            "two": {"address": "10.0.0.12", "roles": ["compute"]},
+        },
+    }
+}
+
+
+def made(now: datetime = NOW, **more: str) -> dict[str, str]:
+    """Return a complete store with the CA's key, and what else it holds."""
+    reasons = certificates.plan(NEEDED, {}, "", now, 30)
+    return certificates.make(reasons, NEEDED, {}, "", now) | more
+
+
+def plan(stored: dict[str, str], now: datetime = NOW, days: float = 30) -> dict[str, str]:
+    return certificates.plan(NEEDED, stored, stored.get("ca.key", ""), now, days)
+
+
+def wrong(stored: dict[str, str], now: datetime = NOW) -> dict[str, str]:
+    found = certificates.problems(NEEDED, stored, now, "/certs")
+    return {one.key: one.what for one in found}
+
+
+def of(tls: dict[str, bool], **pillar: Any) -> cloud.Cloud:
+    described = copy.deepcopy(PILLAR) | pillar
+    described["saltern"]["tls"] = tls
+    return cloud.load(described, CATALOG)
+
+
+def test_nothing_is_needed_without_tls() -> None:
+    assert certificates.wanted(of({})) == {}
+    assert certificates.plan({}, {}, "", NOW, 30) == {}
+    assert certificates.problems({}, {}, NOW) == []
+
+
+def test_sides_of_the_cloud_and_hosts_get_certificates_for_their_addresses() -> None:
+    needed = certificates.wanted(of({"external": True, "internal": True, "backend": True}))
+    assert {name: one.all for name, one in needed.items()} == {
+        "external": ["10.0.0.10"],
+        "internal": ["10.0.0.9"],
+        "hosts/one": ["one", "10.0.0.11"],
+    }
+
+
+def test_database_behind_tcp_is_also_named_by_the_internal_address() -> None:
+    needed = certificates.wanted(of({}, mariadb={"tls": True}))
+    assert needed == {"hosts/one": Names(("one", "10.0.0.11", "10.0.0.9"))}
+
+
+def test_one_address_for_both_sides_has_one_certificate() -> None:
+    both = of({"external": True, "internal": True})
+    both.settings["external_address"] = both.settings["internal_address"]
+    assert list(certificates.wanted(both)) == ["external"]
+
+
+def test_who_calls_the_cloud_trusts_its_authority_and_nobody_else_is_touched() -> None:
+    described = of({"internal": True})
+    view = described.view("two", {"certificates": made()}, {})
+    formulas = view["formulas"]
+    assert formulas["nova-compute"]["certificates"] == []
+    assert "certificates" not in formulas["ovs"]
+    assert list(view["secrets"]["certificates"]) == ["ca"]
+    assert "certificates" not in of({}).view("one", {}, {})["formulas"]["keystone"]
+
+
+def test_tls_on_one_side_of_one_address_is_a_problem_with_a_remedy() -> None:
+    pillar = copy.deepcopy(PILLAR)
+    pillar["saltern"] |= {"external_address": "10.0.0.9", "tls": {"external": True}}
+    [problem] = cloud.load(pillar, CATALOG).problems
+    assert problem.key == "saltern:tls:external"
+    assert "saltern:tls:internal" in str(problem)
+
+
+def test_all_that_is_missing_is_made_and_valid() -> None:
+    assert plan({}) == dict.fromkeys(["ca", *NEEDED], "is missing")
+    stored = made()
+    assert wrong(stored) == {}
+    assert plan(stored) == {}
+
+
+def test_renewed_are_those_that_expire_within_the_days_given() -> None:
+    stored, later = made(), NOW + timedelta(days=DAYS - 20)
+    reasons = plan(stored, later)
+    assert reasons["external"] == "expires in 20 days"
+    assert plan(stored, later, days=10) == {}
+    renewed = stored | certificates.make(reasons, NEEDED, stored, stored["ca.key"], later)
+    assert wrong(renewed, later + timedelta(days=DAYS - 1)) == {}
+    assert renewed["external"] != stored["external"]
+
+
+def test_authority_is_renewed_with_its_key_so_that_old_certificates_stay_valid() -> None:
+    stored, later = made(), NOW + timedelta(days=certificates.CA_DAYS - 100)
+    stored |= certificates.make({"hosts/one": ""}, NEEDED, stored, stored["ca.key"], later)
+    assert plan(stored, later, days=0)["ca"] == "would expire before what it signs"
+    renewed = certificates.make({"ca": ""}, NEEDED, stored, stored["ca.key"], later)
+    assert list(renewed) == ["ca"]
+    assert "/certs/hosts/one.pem" not in wrong(stored | renewed, later)
+
+
+def test_new_names_and_another_authority_renew_ours() -> None:
+    stored = made()
+    moved = NEEDED | {"external": Names(("other.example.org",))}
+    reasons = certificates.plan(moved, stored, stored["ca.key"], NOW, 30)
+    assert reasons == {"external": "does not name other.example.org"}
+    other = made() | {"external": stored["external"]}
+    assert plan(other) == {"external": "was signed by another CA"}
+
+
+def test_certificates_of_the_operator_are_never_made_again() -> None:
+    stored = made() | {"external": _operators(["cloud.example.org"])}
+    assert plan(stored, NOW + timedelta(days=190)) == {}
+    assert wrong(stored) == {}
+    without_key = {name: text for name, text in stored.items() if name != "ca.key"}
+    del without_key["hosts/one"]
+    assert plan(without_key) == {}
+    assert wrong(without_key) == {"/certs/hosts/one.pem": "is missing"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda own: "nonsense", "holds no certificate in PEM form"),
+        (lambda own: own.partition("-----BEGIN PRIVATE")[0], "holds no private key"),
+        (
+            lambda own: own.partition("-----BEGIN PRIVATE")[0] + made()["ca.key"],
+            "its first certificate does not belong to its key",
+        ),
+        (lambda own: _operators(["*.example.com"]), "does not name cloud.example.org, only *.ex"),
+        (lambda own: _operators(["cloud.example.org"], NOW - timedelta(days=9)), "expired on"),
+        (lambda own: _operators(["cloud.example.org"], start=NOW + timedelta(days=1)), "is not va"),
+    ],
+)
+def test_broken_file_is_named_with_what_is_wrong(spoil: Any, what: str) -> None:
+    stored = made()
+    stored["external"] = spoil(stored["external"])
+    found = wrong(stored)
+    assert list(found) == ["/certs/external.pem"]
+    assert found["/certs/external.pem"].startswith(what)
+
+
+def test_star_covers_one_label_and_host_needs_the_clouds_authority() -> None:
+    assert wrong(made(external=_operators(["*.example.org"]))) == {}
+    found = wrong(made() | {"hosts/one": _operators(["one"])})
+    assert "not signed by ca.pem" in found["/certs/hosts/one.pem"]
+
+
+def test_store_keeps_keys_from_others_and_the_authoritys_key_from_hosts(tmp_path: Path) -> None:
+    certificates.write(tmp_path, made())
+    assert stat.S_IMODE((tmp_path / "hosts/one.pem").stat().st_mode) == 0o600
+    stored = certificates.read(tmp_path)
+    assert set(stored) == {"ca", "external", "hosts/one"}
+    assert "PRIVATE" not in stored["ca"]
+    assert certificates.read_key(tmp_path)
+    (tmp_path / "external.pem").chmod(0o644)
+    with pytest.raises(SalternError, match="chmod 600"):
+        certificates.read(tmp_path)
+
+
+def test_expiries_come_soonest_first() -> None:
+    stored = made()
+    stored["external"] = _operators(["cloud.example.org"], NOW + timedelta(days=5))
+    first, *_ = certificates.expiries(stored, NOW)
+    assert (first.name, first.days, first.names) == ("external", 5, ["cloud.example.org"])
+    assert [one.host for one in certificates.expiries(stored, NOW) if one.host] == ["one"]
+
+
+def test_precheck_has_a_row_where_there_is_tls_and_names_what_is_wrong() -> None:
+    users: dict[str, Any] = {}
+    assert prechecks.certificates(of({}).view("one", {}, users), NOW) == []
+    described = of({"external": True, "backend": True})
+    needed = certificates.wanted(described)
+    stored = certificates.make(certificates.plan(needed, {}, "", NOW, 30), needed, {}, "", NOW)
+    view = described.view("one", {"certificates": stored}, users)
+    [row] = prechecks.certificates(view, NOW)
+    assert row["ok"], row
+    [row] = prechecks.certificates(view, NOW + timedelta(days=DAYS))
+    assert not row["ok"]
+    assert "external.pem: expired on 2027-11-24" in row["found"]
+    assert "orch.certificates" in row["remedy"]
+
+
+def test_status_lists_certificates_with_host_days_and_names() -> None:
+    shown = [asdict(one) for one in certificates.expiries(made(), NOW)]
+    text = status.certificates(shown)
+    assert re.search(r"^hosts/one +one +365 +one$", text, re.MULTILINE)
+    assert re.search(r"^external +- +365 +192.0.2.1, cloud.example.org$", text, re.MULTILINE)
+
+
+def _operators(names: list[str], end: datetime | None = None, start: datetime | None = None) -> str:
+    """Return a self-signed certificate with its key, as an operator may have one."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Operator")])
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(one) for one in names])
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start or NOW - timedelta(days=100))
+        .not_valid_after(end or NOW + timedelta(days=200))
+        .add_extension(alternatives, False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
+    ).decode()
+    return private + built.public_bytes(Encoding.PEM).decode()
