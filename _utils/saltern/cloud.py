@@ -55,11 +55,7 @@ class Cloud:
 
         :raises SalternError: Services require each other in a circle.
         """
-        waiting = {
-            name: {one for one in _before(formula) if self.placement.get(one)}
-            for name, formula in self.catalog.items()
-            if self.placement[name]
-        }
+        waiting = {name: self.before(name) for name in self.catalog if self.placement[name]}
         waves: list[list[str]] = []
         while waiting:
             ready = sorted(name for name, before in waiting.items() if not before & set(waiting))
@@ -70,6 +66,18 @@ class Cloud:
             for name in ready:
                 del waiting[name]
         return waves
+
+    def before(self, service: str) -> set[str]:
+        """Return the running services that one waits for, with those that belong beside them."""
+        formula = self.catalog[service]
+        own = formula.get("beside")
+        wanted = {*formula.get("requires", []), *formula.get("after", []), own} - {None}
+        beside = {
+            name
+            for name, one in self.catalog.items()
+            if one.get("beside") in wanted - {own} and name != service
+        }
+        return {one for one in wanted | beside if self.placement.get(one)}
 
     @property
     def images(self) -> list[str]:
@@ -231,14 +239,19 @@ def load(
         for name, formula in catalog.items()
         if placed.get(name, {}).get("enabled", _enabled(formula, pillar, catalog))
     }
+    placement = {name: _placed(enabled[name], placed.get(name, {}), settings) for name in enabled}
+    for name, formula in enabled.items():
+        if "beside" in formula and not placed.get(name, {}).keys() & {"hosts", "roles"}:
+            placement[name] = placement.get(formula["beside"], [])
     cloud = Cloud(
         settings=settings,
         catalog=enabled,
-        placement={
-            name: _placed(enabled[name], placed.get(name, {}), settings) for name in enabled
-        },
+        placement=placement,
         overrides={name: dict(pillar.get(name) or {}) for name in enabled},
     )
+    for name in [one for one in enabled if "enabled" not in placed.get(one, {})]:
+        if not _wanted(name, cloud):
+            del cloud.catalog[name], cloud.placement[name], cloud.overrides[name]
     cloud.problems = validate.problems_of(cloud, pillar, catalog, releases)
     return cloud
 
@@ -279,18 +292,15 @@ def _formatted(
 def _enabled(formula: Formula, pillar: Mapping[str, Any], catalog: Catalog) -> bool:
     """Return whether a service is deployed where the pillar's ``saltern:services`` is silent."""
     condition = formula.get("enabled", True)
-    if isinstance(condition, bool):
-        return condition
+    if not isinstance(condition, Mapping):
+        # An expression sees where services run, and so is asked later.
+        return bool(condition)
     for path, value in condition.items():
         service, _, option = path.partition(".")
         default = catalog.get(service, {}).get("options", {}).get(option, {}).get("default")
         if (pillar.get(service) or {}).get(option, default) != value:
             return False
     return True
-
-
-def _before(formula: Mapping[str, Any]) -> set[str]:
-    return {*formula.get("requires", []), *formula.get("after", [])}
 
 
 def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,13 +316,29 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def _wanted(service: str, cloud: Cloud) -> bool:
+    """Return whether a service's `enabled` holds, if it is an expression."""
+    condition = cloud.catalog[service].get("enabled")
+    if not isinstance(condition, str):
+        return True
+    services = {
+        name: {"hosts": hosts, "options": cloud.options(name)}
+        for name, hosts in cloud.placement.items()
+    }
+    names = {"services": services, "hosts": cloud.hosts, "cloud": cloud.settings}
+    try:
+        return templates.holds(condition, names)
+    except SalternError as error:
+        raise SalternError(f"formulas/{service}/service.yml: enabled: {error}") from error
+
+
 def _placed(
     formula: Mapping[str, Any], override: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[str]:
     hosts = settings["hosts"]
     if "hosts" in override:
         return [host for host in hosts if host in override["hosts"]]
-    roles = set(override.get("roles", formula["roles"]))
+    roles = set(override.get("roles", formula.get("roles", [])))
     return [host for host, data in hosts.items() if roles & set(data["roles"])]
 
 

@@ -34,12 +34,7 @@ def graph(cloud: Any) -> Graph:
         name: Service(
             name=name,
             hosts=tuple(cloud.placement[name]),
-            requires=frozenset(
-                one
-                for key in ("requires", "after")
-                for one in cloud.catalog[name].get(key, [])
-                if cloud.placement.get(one)
-            ),
+            requires=frozenset(cloud.before(name)),
             at_once=cloud.catalog[name].get("at_once", 0),
         )
         for name in cloud.services
