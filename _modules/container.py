@@ -162,11 +162,13 @@ def stopped(name: str) -> bool:
         return _host().stopped(name)
 
 
-def start(name: str, deadline: float = 120) -> bool:
+def start(name: str, deadline: float = 120, wait: bool = True) -> bool:
     """Start a container as it is and wait for its health.
 
     deadline
         Seconds to become healthy.
+    wait
+        False returns at once, for members of a cluster that get ready only together.
 
     CLI Example:
 
@@ -175,7 +177,7 @@ def start(name: str, deadline: float = 120) -> bool:
         salt-call container.start memcached
     """
     with _errors():
-        _host().started(name, deadline)
+        _host().started(name, deadline, wait=wait)
         return True
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import salt.utils.event
@@ -18,6 +19,7 @@ from salt.exceptions import SaltException
 from saltern import checks, inventory, plan, prechecks, progress, rollout, screen
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
+from saltern.formation import Member, RefusedError, decide
 from saltern.host import root
 from saltern.lock import Lock
 from saltern.progress import Failure, Phase, count, states_of
@@ -52,7 +54,8 @@ def validated(name: str) -> dict[str, Any]:
             __pillar__.get("hosts", []),
         )
         limit = cloud.settings["limits"]["clock_offset_s"]
-        __context__[_RUN] = Run(connect(__opts__), services, hosts, limit)
+        clusters = rollout.clustered(cloud)
+        __context__[_RUN] = Run(connect(__opts__), services, hosts, limit, clusters=clusters)
         placed = sum(1 for one in services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(hosts), 'host')}."
     return ret
@@ -122,6 +125,49 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
     return ret
 
 
+def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[str, Any]:
+    """Decide, for every cluster that changes, who forms it and in which order its members change.
+
+    Every member is asked, also those that this run leaves alone. A new cluster is formed by one host, the
+    others join it; see :mod:`saltern.formation`.
+
+    :param deadline: Seconds a host has.
+    :param only: As for :func:`applied`.
+    """
+    with _phase(name, "formed") as (phase, ret):
+        run = _run()
+        work, _ = _work(run, only)
+        clusters = {service: one for service, one in run.clusters.items() if service in work}
+        members: dict[str, dict[str, Any]] = {}
+        for service, one in clusters.items():
+            for host in one.hosts:
+                members.setdefault(host, {"services": []})["services"].append(service)
+        facts = run.fleet.call(phase, "cluster.members", members, deadline) if members else {}
+        todo: dict[str, dict[str, list[str]]] = {}
+        for service, one in clusters.items():
+            for container, recovery in one.recovery.items():
+                found = [Member(host, **facts[host][service][container]) for host in one.hosts]
+                decided = decide(container, found, run.hosts, recovery)
+                if decided.order != one.hosts:
+                    mine = run.services[service]
+                    order = tuple(host for host in decided.order if host in mine.hosts)
+                    run.services[service] = replace(mine, hosts=order)
+                if decided.form:
+                    todo.setdefault(decided.form, {}).setdefault("form", []).append(container)
+                for host in decided.start:
+                    todo.setdefault(host, {}).setdefault("start", []).append(container)
+        said = [
+            f"{what} {', '.join(c)} on {h}" for h, one in todo.items() for what, c in one.items()
+        ]
+        if todo and __opts__["test"]:
+            ret.update(result=None, comment=f"Would {'; '.join(said)}.")
+        else:
+            run.fleet.call(phase, "cluster.prepare", todo, deadline)
+            ret["changes"] = todo
+            ret["comment"] = f"{'; '.join(said)}." if said else "No cluster needs help."
+    return ret
+
+
 def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[str, Any]:
     """Apply what is planned: each service when all that it requires is done, its first host first.
 
@@ -133,9 +179,7 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
     """
     with _phase(name, "applied") as (phase, ret):
         run = _run()
-        work = plan.work(run.plans, run.services)
-        left = plan.beyond_configuration(run.plans) if only == "configuration" else {}
-        work = {service: hosts for service, hosts in work.items() if service not in left}
+        work, left = _work(run, only)
         note = "".join(f" Left to orch.deploy: {one} ({why})." for one, why in left.items())
         if not work:
             ret["comment"] = f"Nothing to change.{note}"
@@ -230,7 +274,12 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
         yield phase, ret
         ok = True
     except (SalternError, SaltException) as error:
-        failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
+        remedy = error.remedy if isinstance(error, RefusedError) else ""
+        failures = (
+            error.failures
+            if isinstance(error, RolloutError)
+            else [Failure(str(error), remedy=remedy)]
+        )
         ret.update(result=False, comment=str(error))
         screen.not_logged(ret["comment"])
         block = progress.failure_block(__low__["__id__"], failures, _command())
@@ -245,6 +294,13 @@ def _phase(name: str, kind: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
         phase.end(ok, ret["comment"])
         if not ok or __lowstate__[-1]["__id__"] == __low__["__id__"]:
             _let_go()
+
+
+def _work(run: Run, only: str | None) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return service to hosts of what this run changes, and what it leaves out with the reason."""
+    work = plan.work(run.plans, run.services)
+    left = plan.beyond_configuration(run.plans) if only == "configuration" else {}
+    return {service: hosts for service, hosts in work.items() if service not in left}, left
 
 
 def _run() -> Run:

@@ -185,6 +185,7 @@ _HOST_KEYS = [
     "containers",
     "check",
     "check_image",
+    "clusters",
     "upgrade",
     "user",
     "prechecks",

@@ -219,7 +219,11 @@ class Fleet:
 
 @dataclass
 class Run:
-    """What the phases of one orchestration share."""
+    """What the phases of one orchestration share.
+
+    :ivar services: Those of this run, on the hosts of this run.
+    :ivar clusters: Those of the whole cloud whose containers form clusters, on all of their hosts.
+    """
 
     fleet: Fleet
     services: rollout.Graph
@@ -227,6 +231,7 @@ class Run:
     clock_offset_s: float = 2
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
+    clusters: dict[str, rollout.Clustered] = field(default_factory=dict)
 
     def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
         """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""

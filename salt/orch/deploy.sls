@@ -14,6 +14,11 @@ Ask every host what would change:
     - deadline: 600
     - failhard: True
 
+Decide who forms which cluster:
+  rollout.formed:
+    - deadline: 300
+    - failhard: True
+
 Apply the changes, service by service:
   rollout.applied:
     - deadline: 1800

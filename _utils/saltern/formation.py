@@ -1,0 +1,128 @@
+"""Who forms a cluster, who joins it, and who goes first: decisions over facts of every member, no I/O.
+
+A member of a cluster of several hosts never forms one by itself: it joins, unless a file in its volume
+(the mark) tells it to form the cluster at its next start. Here it is decided who gets that mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saltern.errors import SalternError
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is known of one host of a cluster.
+
+    :ivar data: It holds data of the cluster: it is, or was, a member.
+    :ivar alone: It holds data from a time when it was the only host.
+    :ivar marked: It forms the cluster at its next start.
+    :ivar running: Its container runs.
+    :ivar healthy: Its container's health check is content: it belongs to a part with a quorum.
+    """
+
+    host: str
+    data: bool = False
+    alone: bool = False
+    marked: bool = False
+    running: bool = False
+    healthy: bool = False
+
+
+@dataclass(frozen=True)
+class Formation:
+    """What to do before the members are changed one after the other.
+
+    :ivar form: Host that gets the mark.
+    :ivar start: Hosts whose containers must start together, as none gets ready by itself.
+    :ivar order: All hosts in the order in which they are changed.
+    """
+
+    order: tuple[str, ...]
+    form: str | None = None
+    start: tuple[str, ...] = ()
+
+
+class RefusedError(SalternError):
+    """The facts do not say what is safe.
+
+    :ivar remedy: What a person can do.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+def decide(
+    cluster: str,
+    members: Sequence[Member],
+    chosen: Sequence[str] | None = None,
+    recovery: str = "",
+) -> Formation:
+    """Return who forms a cluster, if it must be formed, and in which order its members are changed.
+
+    A new cluster is formed by its first host. Members that are not healthy go first, so that a
+    healthy one is not stopped while others are missing.
+
+    :param cluster: Name for messages.
+    :param members: Every host of the cluster in inventory order, two or more.
+    :param chosen: Hosts that this run may change; None is all.
+    :param recovery: Orchestration that starts a cluster of which no member is up; without one its
+        members can simply be started together.
+    :raises RefusedError: The facts contradict each other, or a person must decide.
+    """
+    if any(one.data for one in members):
+        return _existing(cluster, members, recovery)
+    return _new(cluster, members, [one.host for one in members] if chosen is None else chosen)
+
+
+def _new(cluster: str, members: Sequence[Member], chosen: Sequence[str]) -> Formation:
+    for kind, what in (("marked", "to form the cluster"), ("alone", "with data of its own")):
+        found = [one.host for one in members if getattr(one, kind)]
+        if len(found) > 1:
+            raise RefusedError(
+                f"{cluster}: more than one host {what}: {', '.join(found)}",
+                "keep the one whose data are wanted; on the others stop the container and remove its volume",
+            )
+    marked = [one for one in members if one.marked]
+    alone = [one for one in members if one.alone]
+    if marked and alone and marked != alone:
+        raise RefusedError(
+            f"{cluster}: {marked[0].host} is marked to form the cluster, but {alone[0].host} has data",
+            f"remove the mark on {marked[0].host}",
+        )
+    first = next(iter([*alone, *marked, *(one for one in members if one.host in chosen)]))
+    if first.host not in chosen:
+        raise RefusedError(
+            f"{cluster}: {first.host} must form the cluster, and this run leaves it out",
+            f"add {first.host} to the hosts of the run",
+        )
+    rest = [one.host for one in members if one != first]
+    return Formation((first.host, *rest), form=None if first.marked else first.host)
+
+
+def _existing(cluster: str, members: Sequence[Member], recovery: str) -> Formation:
+    up = [one for one in members if one.data and one.healthy]
+    holders = ", ".join(one.host for one in members if one.data)
+    for one in members:
+        if one.marked and (up or not one.data):
+            raise RefusedError(
+                f"{cluster}: {one.host} is marked to form a new cluster, but there is one on {holders}",
+                f"remove the mark on {one.host}: its next start would part it from the others",
+            )
+    marked = [one for one in members if one.marked]
+    order = sorted(members, key=lambda one: (one.healthy, not one.marked))
+    hosts = tuple(one.host for one in order)
+    if up or marked:
+        return Formation(hosts)
+    if recovery:
+        raise RefusedError(
+            f"{cluster}: no member is up, and {holders} hold data",
+            f"if they are not just starting: salt-run state.orchestrate orch.{recovery}",
+        )
+    return Formation(
+        hosts, start=tuple(one.host for one in members if one.data and not one.running)
+    )
