@@ -11,6 +11,7 @@ import salt.client
 import salt.fileserver
 
 from saltern import code, plan, progress, rollout
+from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
@@ -116,6 +117,21 @@ class Fleet:
         for event in jobs.events():
             if isinstance(event, Answer) and event.reason.startswith("not finished"):
                 raise RolloutError([Failure(event.reason, event.host)])
+
+    def wait(self, hosts: Sequence[str], patience: float) -> list[str]:
+        """Wait until minions answer that may only just have found their master.
+
+        :param patience: Seconds.
+        :returns: The hosts that do not answer.
+        """
+        end = time.monotonic() + patience
+        silent = list(hosts)
+        while silent:
+            said = self._client.cmd(silent, "test.ping", tgt_type="list", timeout=2) or {}
+            silent = [host for host in silent if said.get(host) is not True]
+            if time.monotonic() > end:
+                break
+        return silent
 
     def call(
         self,
@@ -224,7 +240,7 @@ class Run:
     fleet: Fleet
     services: rollout.Graph
     hosts: list[str]
-    clock_offset_s: float = 2
+    cloud: Cloud
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
 
