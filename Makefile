@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint bench tempest clean
+.PHONY: help setup deploy demo demo-destroy test unit lint bench tempest cluster cluster-test cluster-down clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -49,6 +49,16 @@ bench: setup  ## measure; writes build/bench.json
 tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="identity image")
 	@$(bin)/salt-run image.build tempest
 	@$(bin)/python tests/tempest/run.py $(AREAS)
+
+cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file; docs/cluster.md)
+	@$(bin)/salt-run image.build testbed-bare testbed-host registry
+	@$(bin)/python tests/cluster/bed.py up
+
+cluster-test: cluster  ## the tests that need several hosts, on the test bed
+	@$(bin)/pytest tests/cluster $(ARGS)
+
+cluster-down:  ## remove the test bed
+	@$(bin)/python tests/cluster/bed.py down
 
 clean:  ## take away all that set-up and deploy made (CONFIRM=yes)
 	@env $(settings) CONFIRM=$(CONFIRM) setup/clean

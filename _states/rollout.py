@@ -9,14 +9,28 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import salt.config
+import salt.key
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import checks, inventory, plan, prechecks, progress, rollout, screen
+from saltern import (
+    bootstrap,
+    checks,
+    inventory,
+    minionkeys,
+    plan,
+    prechecks,
+    progress,
+    remote,
+    rollout,
+    screen,
+)
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.formation import Member, RefusedError, decide
@@ -27,10 +41,12 @@ from saltern.progress import Failure, Phase, count, states_of
 _RUN = "saltern.rollout"
 
 
-def validated(name: str) -> dict[str, Any]:
+def validated(name: str, with_secrets: bool = True) -> dict[str, Any]:
     """Stop unless the pillar is right and every secret is there; nothing has been changed yet.
 
     The pillar keys ``services`` and ``hosts`` of the command limit the run.
+
+    :param with_secrets: False where the run needs none.
 
     .. code-block:: yaml
 
@@ -43,7 +59,7 @@ def validated(name: str) -> dict[str, Any]:
         wrong = [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
         if wrong:
             raise RolloutError(wrong)
-        missing = inventory.missing_secrets(cloud, __opts__)
+        missing = inventory.missing_secrets(cloud, __opts__) if with_secrets else []
         if missing:
             reason = f"no value for the secrets {', '.join(missing)}"
             raise RolloutError([Failure(reason, remedy="salt-run saltern.genpwd")])
@@ -53,9 +69,7 @@ def validated(name: str) -> dict[str, Any]:
             __pillar__.get("services", []),
             __pillar__.get("hosts", []),
         )
-        limit = cloud.settings["limits"]["clock_offset_s"]
-        clusters = rollout.clustered(cloud)
-        __context__[_RUN] = Run(connect(__opts__), services, hosts, limit, clusters=clusters)
+        __context__[_RUN] = Run(connect(__opts__), services, hosts, cloud)
         placed = sum(1 for one in services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(hosts), 'host')}."
     return ret
@@ -137,7 +151,9 @@ def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[st
     with _phase(name, "formed") as (phase, ret):
         run = _run()
         work, _ = _work(run, only)
-        clusters = {service: one for service, one in run.clusters.items() if service in work}
+        clusters = {
+            service: one for service, one in rollout.clustered(run.cloud).items() if service in work
+        }
         members: dict[str, dict[str, Any]] = {}
         for service, one in clusters.items():
             for host in one.hosts:
@@ -195,6 +211,74 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
     return ret
 
 
+def reached(name: str) -> dict[str, Any]:
+    """Stop unless every host that has ``ssh`` in the pillar can be logged in to, and root be had there."""
+    with _phase(name, "reached") as (phase, ret):
+        hosts = bootstrap.hosts(_run().cloud, _run().hosts)
+        ssh = remote.Remote(__opts__, _run().cloud)
+        answers = _heard(phase, hosts, ssh.command(hosts, "true"))
+        ret["comment"] = f"{count(len(answers), 'host')} reached by SSH."
+    return ret
+
+
+def prepared(name: str, sls: str) -> dict[str, Any]:
+    """Apply states over SSH to every host that has ``ssh`` in the pillar.
+
+    :param sls: Name of the states. They see the pillar key ``bootstrap`` alone.
+    """
+    with _phase(name, "prepared") as (phase, ret):
+        run = _run()
+        hosts = bootstrap.hosts(run.cloud, run.hosts)
+        public = Path(__opts__["pki_dir"], "master.pub").read_text()
+        given = bootstrap.pillar(run.cloud, __opts__, minionkeys.finger(public))
+        ssh = remote.Remote(__opts__, run.cloud)
+        said = ssh.states(hosts, sls, {"bootstrap": given}, __opts__["test"])
+        answers = _heard(phase, hosts, said)
+        ret["changes"] = {
+            host: [one["__id__"] for one in states.values() if one.get("changes")]
+            for host, states in answers.items()
+        }
+        ret["changes"] = {host: done for host, done in ret["changes"].items() if done}
+        changed = count(len(ret["changes"]), "host")
+        if __opts__["test"]:
+            ret["result"] = None if ret["changes"] else True
+        ret["comment"] = (
+            f"{'Would change' if __opts__['test'] else 'Changed'} {changed}."
+            if ret["changes"]
+            else "Nothing to change."
+        )
+    return ret
+
+
+def welcomed(name: str, patience: float = 60) -> dict[str, Any]:
+    """Accept the minion's key of every host that has ``ssh`` in the pillar, and wait until all answer.
+
+    The key is read over SSH on the host itself; another one that the master has got is refused.
+
+    :param patience: Seconds that minions have to find their master.
+    """
+    with _phase(name, "welcomed") as (phase, ret):
+        run = _run()
+        hosts = bootstrap.hosts(run.cloud, run.hosts)
+        if __opts__["test"]:
+            ret["comment"] = "Not done: test mode changes nothing."
+            return ret
+        said = remote.Remote(__opts__, run.cloud).command(hosts, "cat", bootstrap.PUBLIC_KEY)
+        found = _heard(phase, hosts, said)
+        with salt.key.get_key(salt.config.master_config(__opts__["conf_file"])) as master:
+            for host, public in found.items():
+                try:
+                    if minionkeys.accept(master, host, public):
+                        ret["changes"][host] = minionkeys.finger(public)
+                except SalternError as error:
+                    raise RolloutError([Failure(str(error), host)]) from error
+        silent = run.fleet.wait(hosts, patience)
+        if silent:
+            raise RolloutError([Failure("its minion does not answer", one) for one in silent])
+        ret["comment"] = f"{count(len(hosts), 'minion')} answer, {len(ret['changes'])} new."
+    return ret
+
+
 def called(
     name: str,
     function: str,
@@ -245,8 +329,9 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
         run = _run()
         answers = run.fleet.call(phase, function, run.calls(), deadline)
         if clock:
+            limit = run.cloud.settings["limits"]["clock_offset_s"]
             for host, rows in answers.items():
-                rows.append(prechecks.clock(*run.fleet.clocks[host], run.clock_offset_s))
+                rows.append(prechecks.clock(*run.fleet.clocks[host], limit))
         phase.table(checks.table(answers))
         wrong = [
             Failure(one["found"], host, state=one["check"], remedy=one["remedy"])
@@ -259,6 +344,25 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
         total = sum(len(rows) for rows in answers.values())
         ret["comment"] = f"{count(total, 'check')} on {count(len(answers), 'host')}, all good."
     return ret
+
+
+def _heard(phase: Phase, hosts: Sequence[str], answers: Iterable[remote.Answer]) -> dict[str, Any]:
+    """Tell each host's answer over SSH as it comes; return host to value.
+
+    :raises RolloutError: With every host that failed.
+    """
+    values: dict[str, Any] = {}
+    failures: list[Failure] = []
+    for number, one in enumerate(answers, 1):
+        wrong = [] if one.ok else bootstrap.failures(one.host, one.value)
+        failures += wrong
+        values[one.host] = one.value
+        text = wrong[0].reason if wrong else "done"
+        phase.host(one.host, text, one.ok, one.seconds, 100 * number // len(hosts))
+    failures += [Failure("did not answer", one) for one in hosts if one not in values]
+    if failures:
+        raise RolloutError(failures)
+    return {host: values[host] for host in hosts}
 
 
 @contextlib.contextmanager

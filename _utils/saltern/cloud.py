@@ -307,13 +307,12 @@ def _enabled(formula: Formula, pillar: Mapping[str, Any], catalog: Catalog) -> b
 def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     known = schema()["properties"]
     settings = {name: one["default"] for name, one in known.items() if "default" in one}
-    limits = known["limits"]["properties"]
     settings.update(roles=[], images={}, services={})
     settings.update(raw)
     settings.setdefault("external_address", settings["internal_address"])
-    settings["limits"] = {name: one["default"] for name, one in limits.items()} | dict(
-        raw.get("limits", {})
-    )
+    for key in ("limits", "bootstrap"):
+        below = known[key]["properties"].items()
+        settings[key] = {name: one["default"] for name, one in below} | dict(raw.get(key, {}))
     return settings
 
 

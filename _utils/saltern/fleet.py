@@ -11,6 +11,7 @@ import salt.client
 import salt.fileserver
 
 from saltern import code, plan, progress, rollout
+from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
@@ -117,6 +118,21 @@ class Fleet:
             if isinstance(event, Answer) and event.reason.startswith("not finished"):
                 raise RolloutError([Failure(event.reason, event.host)])
 
+    def wait(self, hosts: Sequence[str], patience: float) -> list[str]:
+        """Wait until minions answer that may only just have found their master.
+
+        :param patience: Seconds.
+        :returns: The hosts that do not answer.
+        """
+        end = time.monotonic() + patience
+        silent = list(hosts)
+        while silent:
+            said = self._client.cmd(silent, "test.ping", tgt_type="list", timeout=2) or {}
+            silent = [host for host in silent if said.get(host) is not True]
+            if time.monotonic() > end:
+                break
+        return silent
+
     def call(
         self,
         phase: Phase,
@@ -222,16 +238,15 @@ class Run:
     """What the phases of one orchestration share.
 
     :ivar services: Those of this run, on the hosts of this run.
-    :ivar clusters: Those of the whole cloud whose containers form clusters, on all of their hosts.
+    :ivar cloud: The whole cloud.
     """
 
     fleet: Fleet
     services: rollout.Graph
     hosts: list[str]
-    clock_offset_s: float = 2
+    cloud: Cloud
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
-    clusters: dict[str, rollout.Clustered] = field(default_factory=dict)
 
     def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
         """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""
