@@ -7,6 +7,7 @@ a silent host as a failure and tells what it does on the event bus and on the sc
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,12 +42,13 @@ from saltern.progress import Failure, Phase, count, states_of
 _RUN = "saltern.rollout"
 
 
-def validated(name: str, with_secrets: bool = True) -> dict[str, Any]:
+def validated(name: str, with_secrets: bool = True, services: Sequence[str] = ()) -> dict[str, Any]:
     """Stop unless the pillar is right and every secret is there; nothing has been changed yet.
 
     The pillar keys ``services`` and ``hosts`` of the command limit the run.
 
     :param with_secrets: False where the run needs none.
+    :param services: The only services that this table is for; the command cannot choose others.
 
     .. code-block:: yaml
 
@@ -63,14 +65,14 @@ def validated(name: str, with_secrets: bool = True) -> dict[str, Any]:
         if missing:
             reason = f"no value for the secrets {', '.join(missing)}"
             raise RolloutError([Failure(reason, remedy="salt-run saltern.genpwd")])
-        services, hosts = rollout.narrow(
+        chosen, hosts = rollout.narrow(
             rollout.graph(cloud),
             list(cloud.hosts),
-            __pillar__.get("services", []),
+            services or __pillar__.get("services", []),
             __pillar__.get("hosts", []),
         )
-        __context__[_RUN] = Run(connect(__opts__), services, hosts, cloud)
-        placed = sum(1 for one in services.values() if one.hosts)
+        __context__[_RUN] = Run(connect(__opts__), chosen, hosts, cloud)
+        placed = sum(1 for one in chosen.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(hosts), 'host')}."
     return ret
 
@@ -317,6 +319,45 @@ def called(
     return ret
 
 
+def decided(
+    name: str,
+    service: str,
+    facts: str,
+    decision: str,
+    act: str | None = None,
+    deadline: float = 600,
+) -> dict[str, Any]:
+    """Ask every host of a service, decide in one place, and let the chosen hosts act.
+
+    The pillar key ``force`` of the command names a host that a person has chosen; it needs ``confirm``.
+
+    :param facts: Execution function that takes ``services`` and returns a host's facts.
+    :param decision: Pure function of the library, as ``galera.choose``: takes the service's hosts, the
+        facts of those that this run may ask, and ``force``; returns arguments by host and a sentence.
+    :param act: Execution function that the chosen hosts run with their arguments.
+    :param deadline: Seconds a host has for each of the two.
+    """
+    with _phase(name, "decided") as (phase, ret):
+        run = _run()
+        force = __pillar__.get("force")
+        if force and __pillar__.get("confirm") not in ("yes", True):
+            reason = f"what other hosts hold and {force} does not would be lost"
+            remedy = f"""pillar='{{"force": "{force}", "confirm": "yes"}}'"""
+            raise RolloutError([Failure(reason, remedy=remedy)])
+        calls = {host: {} for host in run.cloud.placement[service] if host in run.hosts}
+        found = run.fleet.call(phase, facts, calls, deadline)
+        module, _, function = decision.rpartition(".")
+        decide_ = getattr(importlib.import_module(f"saltern.{module}"), function)
+        chosen, said = decide_(run.cloud.placement[service], found, force)
+        ret["comment"] = said
+        if act and chosen and __opts__["test"]:
+            ret.update(result=None, comment=f"{said} Would call {act} on {', '.join(chosen)}.")
+        elif act and chosen:
+            answers = run.fleet.call(phase, act, chosen, deadline)
+            ret["changes"] = {host: answer for host, answer in answers.items() if answer}
+    return ret
+
+
 def checked(name: str, function: str, clock: bool = False, deadline: float = 300) -> dict[str, Any]:
     """Run checks on the hosts and show them as a table; a failed check stops the run.
 
@@ -430,6 +471,10 @@ def _bus() -> Any:
 
 def _command() -> str:
     """Return the command of this run, with the pillar keys that limit it."""
-    limits = {key: __pillar__[key] for key in ("services", "hosts", "confirm") if key in __pillar__}
+    limits = {
+        key: __pillar__[key]
+        for key in ("services", "hosts", "force", "confirm")
+        if key in __pillar__
+    }
     pillar = f" pillar='{json.dumps(limits)}'" if limits else ""
     return f"salt-run state.orchestrate {__low__['__sls__']}{pillar}"

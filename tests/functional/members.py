@@ -188,8 +188,13 @@ class Members:
     def _loader(self, host: str, pillar: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return the execution modules of a host's minion and their context."""
         own = self._opts["saltern"]
-        saltern = {**own, "prefix": f"{self._prefix}{host}-"}
-        opts = {**self._opts, "id": host, "pillar": dict(pillar), "saltern": saltern}
+        opts = {
+            **self._opts,
+            "id": host,
+            "pillar": dict(pillar),
+            "file_roots": {"base": [str(clouds.ROOT / "formulas")]},
+            "saltern": {**own, "prefix": f"{self._prefix}{host}-", "etc": f"{own['etc']}/{host}"},
+        }
         memory: dict[str, Any] = {}
         utils = salt.loader.utils(opts, context=memory)
         return salt.loader.minion_mods(opts, utils=utils, context=memory), memory

@@ -100,7 +100,7 @@ def test_members_that_are_not_in_step_are_named(one, two, words):
 
 
 def test_members_in_step_are_counted():
-    facts = dict.fromkeys(("one", "two"), {"state": "Synced", "uuid": A})
+    facts = {host: {"state": "Synced", "uuid": A} for host in ("one", "two")}
     assert galera.agree(HOSTS, facts)[1] == "2 of 3 members are in step. Missing: three."
 
 
