@@ -75,7 +75,7 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
 
     # One after the other, with new configuration.
     changed = mariadb.cloud(mariadb={**SMALL, "max_connections": 500})
-    assert mariadb.deploy("mariadb", changed) == Formation(HOSTS)
+    assert mariadb.deploy("mariadb", changed).form is None
     until(lambda: in_step(mariadb, 3), "the members are in step after the change")
 
     # A power cut: they come back by themselves.
@@ -95,7 +95,7 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
 
     # A lost disk: what is left is copied, nothing is formed.
     mariadb.lose("one", "mariadb")
-    assert mariadb.deploy("mariadb", changed) == Formation(("one", "two", "three"))
+    assert mariadb.deploy("mariadb", changed).order[0] == "one"
     until(lambda: in_step(mariadb, 5), "the new member has everything", 300)
 
 

@@ -1,0 +1,89 @@
+"""OVN's databases on three hosts: from one server to a Raft cluster, changed one by one, never stale."""
+
+from __future__ import annotations
+
+import pytest
+
+from saltern.formation import Formation
+
+from .members import HOSTS, Members
+from .services import until
+
+
+@pytest.fixture
+def ovn(members) -> Members:
+    """Return three hosts for OVN's databases."""
+    return members("ovn", "neutron")
+
+
+def cloud_of(members: Members, hosts: tuple[str, ...] = HOSTS, **container: object):
+    """Return a cloud whose database containers have some fields more."""
+    patient = {"deadline": 600, **container}
+    pillar = {"containers": dict.fromkeys(("ovn-nb", "ovn-sb", "ovn-northd"), patient)}
+    return members.cloud(hosts, ovn=pillar)
+
+
+def switches(members: Members, host: str) -> list[str]:
+    """Return the logical switches as the database server of one host has them."""
+    command = ["ovn-nbctl", "--timeout=10", "--no-leader-only", "--bare", "--columns=name"]
+    listed = members.run(host, "ovn-nb", *command, "list", "Logical_Switch")
+    return sorted(listed.split())
+
+
+def add(members: Members, host: str, name: str) -> None:
+    """Add a logical switch through all members, as Neutron does."""
+    members_ = ",".join(f"tcp:{members.address(one)}:6641" for one in HOSTS)
+    members.run(host, "ovn-nb", "ovn-nbctl", "--timeout=30", f"--db={members_}", "ls-add", name)
+
+
+def test_one_server_becomes_a_cluster_that_outlives_its_leader(ovn: Members) -> None:
+    assert ovn.deploy("ovn", cloud_of(ovn, ("two",))) is None
+    ovn.run("two", "ovn-nb", "ovn-nbctl", "ls-add", "first")
+
+    # The host that has served alone brings its data into the cluster.
+    made = cloud_of(ovn)
+    assert ovn.deploy("ovn", made) == Formation(("two", "one", "three"), form="two")
+    for host in HOSTS:
+        until(lambda host=host: switches(ovn, host) == ["first"], f"{host} has the data")
+
+    changed = cloud_of(ovn, labels={"changed": "yes"})
+    assert ovn.deploy("ovn", changed).form is None
+    add(ovn, "one", "second")
+
+    # Whoever leads now, the others go on without it.
+    for host in HOSTS:
+        other = HOSTS[HOSTS.index(host) - 1]
+        ovn.call(host, None, "container.stopped", "ovn-nb")
+        add(ovn, other, f"without-{host}")
+        ovn.call(host, None, "container.start", "ovn-nb", deadline=300)
+    everything = ["first", "second", *(f"without-{host}" for host in sorted(HOSTS))]
+    for host in HOSTS:
+        until(lambda host=host: switches(ovn, host) == everything, f"{host} has everything")
+
+    # While one is missing, the others are indispensable.
+    ovn.call("three", None, "container.stopped", "ovn-nb")
+    impatient = cloud_of(ovn, labels={"changed": "again"}, deadline=5)
+    with pytest.raises(Exception, match="1 of 2 other members serve OVN_Northbound, 2 are needed"):
+        ovn.apply("one", impatient, "ovn")
+
+    # All stopped: they start together.
+    for host in ("one", "two"):
+        ovn.call(host, None, "container.stopped", "ovn-nb")
+    ovn.deploy("ovn", changed)
+    assert switches(ovn, "one") == everything
+
+
+def test_a_new_cluster_is_formed_once_and_a_part_without_quorum_is_unhealthy(ovn: Members) -> None:
+    made = cloud_of(ovn)
+    assert ovn.deploy("ovn", made) == Formation(HOSTS, form="one")
+    add(ovn, "three", "first")
+    assert ovn.deploy("ovn", made).form is None
+    for host in ("one", "two"):
+        ovn.call(host, None, "container.stopped", "ovn-nb")
+    socket = "--db=unix:/run/ovn/ovnnb_db.sock"
+    check = ["ovn-nbctl", "--timeout=5", "--no-leader-only", socket, "get-connection"]
+
+    def refused() -> bool:
+        return ovn.call("three", None, "container.exec", "ovn-nb", check)["retcode"] != 0
+
+    until(refused, "the last member does not serve what may be stale")
