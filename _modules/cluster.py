@@ -12,6 +12,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern import host, templates
+from saltern.containers import inside
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
@@ -74,6 +75,34 @@ def prepare(form: list[str] | None = None, start: list[str] | None = None) -> di
     return done
 
 
+def forget(containers: list[str], hosts: list[str]) -> dict[str, list[str]]:
+    """Make clusters forget other hosts, whose members are stopped for good or have lost their data.
+
+    :param containers: Members on this host, which must be healthy.
+    :param hosts: Minion ids.
+    :returns: Container to what it said of each host.
+    :raises CommandExecutionError: A cluster refuses.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt control1 cluster.forget '[rabbitmq]' '[control3]'
+    """
+    said: dict[str, list[str]] = {}
+    for container in containers:
+        _, formula = _owner(container)
+        command = formula["clusters"][container].get("forget")
+        for name in hosts if command else []:
+            address = _cloud()["hosts"][name]["address"]
+            words = [word.replace("{address}", address) for word in command]
+            done = __salt__["container.exec"](container, words, timeout=300)
+            if done["retcode"] != 0:
+                raise CommandExecutionError(f"{container}: {done['stderr'].strip()}")
+            said.setdefault(container, []).append(done["stdout"].strip())
+    return said
+
+
 def unmark(container: str) -> bool:
     """Take the mark from a member, so that it joins at its next start; return whether it had one.
 
@@ -107,18 +136,16 @@ def _touch(service: str, formula: Mapping[str, Any], container: str, path: str) 
 
 
 def _paths(
-    formula: Mapping[str, Any], container: str, cluster: Mapping[str, str]
+    formula: Mapping[str, Any], container: str, cluster: Mapping[str, Any]
 ) -> dict[str, Path | None]:
     """Return the files of a cluster as paths of the host; None while there is no volume."""
-    known = {name: Path(one["path"]) for name, one in __salt__["container.volumes"]().items()}
-    mounts = [one.split(":")[:2] for one in formula["containers"][container].get("volumes", [])]
-    paths: dict[str, Path | None] = {}
-    for key in {"data", "alone", "form"} & cluster.keys():
-        paths[key] = None
-        for name, target in mounts:
-            if cluster[key].startswith(f"{target}/") and name in known:
-                paths[key] = known[name] / cluster[key].removeprefix(f"{target}/")
-    return paths
+    volumes = {name: one["path"] for name, one in __salt__["container.volumes"]().items()}
+    mounted = formula["containers"][container].get("volumes", [])
+    return {
+        key: inside.on_host(cluster[key], mounted, volumes)
+        for key in ("data", "alone", "form")
+        if key in cluster
+    }
 
 
 def _owner(container: str) -> tuple[str, Mapping[str, Any]]:

@@ -6,12 +6,12 @@ Which member forms a cluster again is decided on the master, by :mod:`saltern.ga
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
 from saltern import galera, host
+from saltern.containers import inside
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
@@ -75,8 +75,9 @@ def position(services: list[str] | None = None) -> dict[str, Any]:
     """
     if __salt__["container.list"]().get(_NAME, {}).get("state") in ("running", "restarting"):
         raise CommandExecutionError(f"{_NAME} runs: stop it first (galera.stop)")
-    known = __salt__["container.volumes"]().get(_NAME)
-    data = Path(known["path"], "data") if known else None
+    volumes = {name: one["path"] for name, one in __salt__["container.volumes"]().items()}
+    mounted = _cloud()["formulas"][_NAME]["containers"][_NAME]["volumes"]
+    data = inside.on_host("/var/lib/mysql/data", mounted, volumes)
     if not data or not (data / "mysql").exists():
         return {"data": False, "half_copied": False, "grastate": None, "position": ""}
     state = data / "grastate.dat"
@@ -127,10 +128,7 @@ def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str,
 
 def _run(*command: str, timeout: float = 120) -> str:
     """Run a program of the image on the member's data and return its output."""
-    try:
-        cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    cloud = _cloud()
     spec: Mapping[str, Any] = cloud["formulas"][_NAME]["containers"][_NAME]
     done = __salt__["container.run"](
         f"{_NAME}-{command[0]}",
@@ -150,3 +148,10 @@ def _run(*command: str, timeout: float = 120) -> str:
     if done["retcode"] != 0:
         raise CommandExecutionError(f"{command[0]}: {done['stderr'].strip()[-2000:]}")
     return done["stdout"]
+
+
+def _cloud() -> Mapping[str, Any]:
+    try:
+        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error

@@ -23,6 +23,7 @@ from salt.exceptions import SaltException
 from saltern import (
     bootstrap,
     checks,
+    formation,
     inventory,
     minionkeys,
     plan,
@@ -34,7 +35,7 @@ from saltern import (
 )
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
-from saltern.formation import Member, RefusedError, decide
+from saltern.formation import RefusedError
 from saltern.host import root
 from saltern.lock import Lock
 from saltern.progress import Failure, Phase, count, states_of
@@ -161,28 +162,17 @@ def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[st
             for host in one.hosts:
                 members.setdefault(host, {"services": []})["services"].append(service)
         facts = run.fleet.call(phase, "cluster.members", members, deadline) if members else {}
-        todo: dict[str, dict[str, list[str]]] = {}
-        for service, one in clusters.items():
-            for container, recovery in one.recovery.items():
-                found = [Member(host, **facts[host][service][container]) for host in one.hosts]
-                decided = decide(container, found, run.hosts, recovery)
-                if decided.order != one.hosts:
-                    mine = run.services[service]
-                    order = tuple(host for host in decided.order if host in mine.hosts)
-                    run.services[service] = replace(mine, hosts=order)
-                if decided.form:
-                    todo.setdefault(decided.form, {}).setdefault("form", []).append(container)
-                for host in decided.start:
-                    todo.setdefault(host, {}).setdefault("start", []).append(container)
-        said = [
-            f"{what} {', '.join(c)} on {h}" for h, one in todo.items() for what, c in one.items()
-        ]
-        if todo and __opts__["test"]:
-            ret.update(result=None, comment=f"Would {'; '.join(said)}.")
+        todo = formation.actions(clusters, facts, run.hosts)
+        for service, order in todo.orders.items():
+            mine = run.services[service]
+            hosts = tuple(host for host in order if host in mine.hosts)
+            run.services[service] = replace(mine, hosts=hosts)
+        if __opts__["test"]:
+            ret.update(result=None if todo.prepare else True, comment=todo.text())
         else:
-            run.fleet.call(phase, "cluster.prepare", todo, deadline)
-            ret["changes"] = todo
-            ret["comment"] = f"{'; '.join(said)}." if said else "No cluster needs help."
+            run.fleet.call(phase, "cluster.forget", todo.forget, deadline)
+            run.fleet.call(phase, "cluster.prepare", todo.prepare, deadline)
+            ret.update(changes=todo.prepare, comment=todo.text())
     return ret
 
 

@@ -6,10 +6,12 @@ A member of a cluster of several hosts never forms one by itself: it joins, unle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from saltern.errors import SalternError
+from saltern.rollout import Clustered
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,15 @@ class Formation:
     :ivar form: Host that gets the mark.
     :ivar start: Hosts whose containers must start together, as none gets ready by itself.
     :ivar order: All hosts in the order in which they are changed.
+    :ivar forget: Hosts without data; a cluster that still knows them must forget them before they join.
+    :ivar asked: Host whose member can be asked to forget them.
     """
 
     order: tuple[str, ...]
     form: str | None = None
     start: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+    asked: str | None = None
 
 
 class RefusedError(SalternError):
@@ -116,7 +122,10 @@ def _existing(cluster: str, members: Sequence[Member], recovery: str) -> Formati
     marked = [one for one in members if one.marked]
     order = sorted(members, key=lambda one: (one.healthy, not one.marked))
     hosts = tuple(one.host for one in order)
-    if up or marked:
+    if up:
+        lost = tuple(one.host for one in members if not one.data and not one.alone)
+        return Formation(hosts, forget=lost, asked=up[0].host if lost else None)
+    if marked:
         return Formation(hosts)
     if recovery:
         raise RefusedError(
@@ -126,3 +135,54 @@ def _existing(cluster: str, members: Sequence[Member], recovery: str) -> Formati
     return Formation(
         hosts, start=tuple(one.host for one in members if one.data and not one.running)
     )
+
+
+@dataclass
+class Actions:
+    """What the hosts must do before the services are changed.
+
+    :ivar orders: Service to its hosts in the order in which they are changed.
+    :ivar prepare: Host to the arguments of ``cluster.prepare``: containers to ``form`` and ``start``.
+    :ivar forget: Host to the arguments of ``cluster.forget``: ``containers`` and ``hosts``.
+    """
+
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    prepare: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    forget: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Return all of it in a sentence."""
+        said = [
+            f"{verb} {', '.join(names)} on {host}"
+            for host, verbs in self.prepare.items()
+            for verb, names in verbs.items()
+        ]
+        return f"To do: {'; '.join(said)}." if said else "No cluster needs help."
+
+
+def actions(
+    clusters: Mapping[str, Clustered], facts: Mapping[str, Mapping[str, Any]], chosen: Sequence[str]
+) -> Actions:
+    """Return what is decided of all clusters together.
+
+    :param clusters: Service to its hosts and containers.
+    :param facts: Host to what ``cluster.members`` says.
+    :param chosen: Hosts that this run may change.
+    :raises RefusedError: See :func:`decide`.
+    """
+    todo = Actions()
+    for service, one in clusters.items():
+        for container, recovery in one.recovery.items():
+            members = [Member(host, **facts[host][service][container]) for host in one.hosts]
+            decided = decide(container, members, chosen, recovery)
+            if decided.order != one.hosts:
+                todo.orders[service] = decided.order
+            if decided.form:
+                todo.prepare.setdefault(decided.form, {}).setdefault("form", []).append(container)
+            for host in decided.start:
+                todo.prepare.setdefault(host, {}).setdefault("start", []).append(container)
+            lost = [host for host in decided.forget if host in chosen]
+            if lost and decided.asked:
+                asked = todo.forget.setdefault(decided.asked, {"containers": [], "hosts": lost})
+                asked["containers"].append(container)
+    return todo

@@ -13,7 +13,8 @@ import salt.loader
 import yaml
 
 from saltern import cloud, expand, formulas, generation, secrets, templates
-from saltern.formation import Formation, Member, decide
+from saltern.formation import Actions, actions
+from saltern.rollout import clustered
 
 HOSTS = ("one", "two", "three")
 # The images of this namespace are used; the product's own unless another one is being worked on.
@@ -73,23 +74,22 @@ class Members:
         assert not made.problems, made.problems
         return made
 
-    def deploy(self, service: str, made: cloud.Cloud) -> Formation | None:
+    def deploy(self, service: str, made: cloud.Cloud) -> Actions | None:
         """Do what orch.deploy does for one service; return what was decided of its clusters."""
         hosts = tuple(made.placement[service])
-        decided = None
-        if "clusters" in made.catalog[service] and len(hosts) > 1:
-            facts = {host: self.call(host, made, "cluster.members", [service]) for host in hosts}
-            for container, one in made.catalog[service]["clusters"].items():
-                members = [Member(host, **facts[host][service][container]) for host in hosts]
-                decided = decide(container, members, recovery=one.get("recovery", ""))
-                if decided.form:
-                    self.call(decided.form, made, "cluster.prepare", form=[container])
-                for host in decided.start:
-                    self.call(host, made, "cluster.prepare", start=[container])
-            hosts = decided.order
-        for host in hosts:
+        if "clusters" not in made.catalog[service] or len(hosts) == 1:
+            for host in hosts:
+                self.apply(host, made, service)
+            return None
+        facts = {host: self.call(host, made, "cluster.members", [service]) for host in hosts}
+        todo = actions({service: clustered(made)[service]}, facts, hosts)
+        for host, arguments in todo.forget.items():
+            self.call(host, made, "cluster.forget", **arguments)
+        for host, arguments in todo.prepare.items():
+            self.call(host, made, "cluster.prepare", **arguments)
+        for host in todo.orders.get(service, hosts):
             self.apply(host, made, service)
-        return decided
+        return todo
 
     def apply(self, host: str, made: cloud.Cloud, service: str) -> None:
         """Write the configuration of a service on one host and make its containers run."""

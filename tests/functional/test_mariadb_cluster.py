@@ -10,7 +10,7 @@ import pymysql
 import pytest
 
 from saltern import galera
-from saltern.formation import Formation, RefusedError
+from saltern.formation import RefusedError
 
 from .members import HOSTS, Members
 from .services import until
@@ -67,7 +67,7 @@ def kill(members: Members, hosts: tuple[str, ...] = HOSTS) -> None:
 
 def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
     made = mariadb.cloud(mariadb=SMALL)
-    assert mariadb.deploy("mariadb", made) == Formation(HOSTS, form="one")
+    assert mariadb.deploy("mariadb", made).prepare == {"one": {"form": ["mariadb"]}}
     query(mariadb, "one", "CREATE DATABASE kept")
     query(mariadb, "one", "CREATE TABLE kept.numbers (n INT PRIMARY KEY)")
     query(mariadb, "two", "INSERT INTO kept.numbers VALUES (1), (2), (3)")
@@ -75,7 +75,7 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
 
     # One after the other, with new configuration.
     changed = mariadb.cloud(mariadb={**SMALL, "max_connections": 500})
-    assert mariadb.deploy("mariadb", changed).form is None
+    assert not mariadb.deploy("mariadb", changed).prepare
     until(lambda: in_step(mariadb, 3), "the members are in step after the change")
 
     # A power cut: they come back by themselves.
@@ -95,7 +95,7 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
 
     # A lost disk: what is left is copied, nothing is formed.
     mariadb.lose("one", "mariadb")
-    assert mariadb.deploy("mariadb", changed).order[0] == "one"
+    assert mariadb.deploy("mariadb", changed).orders["mariadb"][0] == "one"
     until(lambda: in_step(mariadb, 5), "the new member has everything", 300)
 
 
@@ -106,7 +106,7 @@ def test_one_host_grows_to_three(mariadb: Members) -> None:
     query(mariadb, "two", "CREATE TABLE kept.numbers (n INT PRIMARY KEY)")
     query(mariadb, "two", "INSERT INTO kept.numbers VALUES (1), (2)")
     made = mariadb.cloud(mariadb=SMALL)
-    assert mariadb.deploy("mariadb", made) == Formation(("one", "three", "two"))
+    assert mariadb.deploy("mariadb", made).orders == {"mariadb": ("one", "three", "two")}
     until(lambda: in_step(mariadb, 2), "the members are in step")
 
 

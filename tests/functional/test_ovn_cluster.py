@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from saltern.formation import Formation
-
 from .members import HOSTS, Members
 from .services import until
 
@@ -42,12 +40,14 @@ def test_one_server_becomes_a_cluster_that_outlives_its_leader(ovn: Members) -> 
 
     # The host that has served alone brings its data into the cluster.
     made = cloud_of(ovn)
-    assert ovn.deploy("ovn", made) == Formation(("two", "one", "three"), form="two")
+    decided = ovn.deploy("ovn", made)
+    assert decided.prepare == {"two": {"form": ["ovn-nb", "ovn-sb"]}}
+    assert decided.orders == {"ovn": ("two", "one", "three")}
     for host in HOSTS:
         until(lambda host=host: switches(ovn, host) == ["first"], f"{host} has the data")
 
     changed = cloud_of(ovn, labels={"changed": "yes"})
-    assert ovn.deploy("ovn", changed).form is None
+    assert not ovn.deploy("ovn", changed).prepare
     add(ovn, "one", "second")
 
     # Whoever leads now, the others go on without it.
@@ -66,18 +66,25 @@ def test_one_server_becomes_a_cluster_that_outlives_its_leader(ovn: Members) -> 
     with pytest.raises(Exception, match="1 of 2 other members serve OVN_Northbound, 2 are needed"):
         ovn.apply("one", impatient, "ovn")
 
+    # A lost disk: the others forget the member, it joins as a new one.
+    ovn.lose("three", "ovn-nb")
+    assert ovn.deploy("ovn", changed).orders == {"ovn": ("three", "one", "two")}
+    until(lambda: switches(ovn, "three") == everything, "the new member has everything")
+    status = ["ovs-appctl", "--target=/run/ovn/ovnnb_db.ctl", "cluster/status", "OVN_Northbound"]
+    assert ovn.run("one", "ovn-nb", *status).count(" at tcp:") == len(HOSTS)
+
     # All stopped: they start together.
-    for host in ("one", "two"):
+    for host in HOSTS:
         ovn.call(host, None, "container.stopped", "ovn-nb")
-    ovn.deploy("ovn", changed)
+    assert ovn.deploy("ovn", changed).prepare == {key: {"start": ["ovn-nb"]} for key in HOSTS}
     assert switches(ovn, "one") == everything
 
 
 def test_a_new_cluster_is_formed_once_and_a_part_without_quorum_is_unhealthy(ovn: Members) -> None:
     made = cloud_of(ovn)
-    assert ovn.deploy("ovn", made) == Formation(HOSTS, form="one")
+    assert ovn.deploy("ovn", made).prepare == {"one": {"form": ["ovn-nb", "ovn-sb"]}}
     add(ovn, "three", "first")
-    assert ovn.deploy("ovn", made).form is None
+    assert not ovn.deploy("ovn", made).prepare
     for host in ("one", "two"):
         ovn.call(host, None, "container.stopped", "ovn-nb")
     socket = "--db=unix:/run/ovn/ovnnb_db.sock"

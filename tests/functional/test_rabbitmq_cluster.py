@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from saltern.formation import Formation
-
 from .members import HOSTS, Members
+from .services import until
 
 SMALL = {"memory_mb": 512, "containers": {"rabbitmq": {"deadline": 600}}}
 
@@ -45,15 +44,23 @@ def replicas(members: Members, host: str) -> int:
 
 def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Members) -> None:
     made = rabbitmq.cloud(rabbitmq=SMALL)
-    assert rabbitmq.deploy("rabbitmq", made) == Formation(HOSTS, form="one")
+    assert rabbitmq.deploy("rabbitmq", made).prepare == {"one": {"form": ["rabbitmq"]}}
     for host in HOSTS:
         assert running(rabbitmq, host) == set(HOSTS)
     declare(rabbitmq, "one", "kept")
     assert replicas(rabbitmq, "two") == 3
 
     changed = rabbitmq.cloud(rabbitmq={**SMALL, "heartbeat": 30})
-    assert rabbitmq.deploy("rabbitmq", changed).form is None
+    assert not rabbitmq.deploy("rabbitmq", changed).prepare
     assert replicas(rabbitmq, "one") == 3
+
+    # A lost disk: the others forget the node, it joins as a new one and gets its copies.
+    rabbitmq.lose("three", "rabbitmq")
+    decided = rabbitmq.deploy("rabbitmq", changed)
+    assert decided.orders["rabbitmq"][0] == "three"
+    assert "three" in decided.forget[HOSTS[0]]["hosts"]
+    assert running(rabbitmq, "three") == set(HOSTS)
+    until(lambda: replicas(rabbitmq, "three") == 3, "the queue has three copies again", 300)
 
     # While one is missing, the others are indispensable.
     rabbitmq.call("three", None, "container.stopped", "rabbitmq")
@@ -67,5 +74,5 @@ def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Membe
     for host in ("one", "two"):
         rabbitmq.call(host, None, "container.stopped", "rabbitmq")
     decided = rabbitmq.deploy("rabbitmq", changed)
-    assert decided == Formation(HOSTS, start=HOSTS)
+    assert decided.prepare == {key: {"start": ["rabbitmq"]} for key in HOSTS}
     assert replicas(rabbitmq, "one") == 3

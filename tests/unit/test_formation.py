@@ -2,7 +2,9 @@
 
 import pytest
 
-from saltern.formation import Formation, Member, RefusedError, decide
+from saltern.containers.inside import on_host
+from saltern.formation import Formation, Member, RefusedError, actions, decide
+from saltern.rollout import Clustered
 
 
 def a(**facts):
@@ -33,8 +35,8 @@ UP = {"data": True, "running": True, "healthy": True}
         ([a(alone=True, marked=True), b()], Formation(("a", "b"))),
         # It is there: what is down comes first, and nobody forms another one.
         ([a(**UP), b(**UP), c(**UP)], Formation(("a", "b", "c"))),
-        ([a(**UP), b(), c()], Formation(("b", "c", "a"))),
-        ([a(), b(**UP), c(**UP)], Formation(("a", "b", "c"))),
+        ([a(**UP), b(), c()], Formation(("b", "c", "a"), forget=("b", "c"), asked="a")),
+        ([a(), b(**UP), c(**UP)], Formation(("a", "b", "c"), forget=("a",), asked="b")),
         ([a(**UP), b(data=True, running=True), c(**UP)], Formation(("b", "a", "c"))),
         # Data from before the cluster do not count beside it.
         ([a(**UP, alone=True), b(alone=True), c(**UP)], Formation(("b", "a", "c"))),
@@ -76,3 +78,29 @@ def test_a_limited_run_forms_the_cluster_on_a_host_of_its_own():
     assert decide("db", [a(), b(), c()], chosen=["b", "c"]).form == "b"
     with pytest.raises(RefusedError, match="a must form the cluster, and this run leaves it out"):
         decide("db", [a(alone=True), b()], chosen=["b"])
+
+
+def test_all_clusters_of_a_run_are_decided_together():
+    clusters = {
+        "db": Clustered(("a", "b"), {"db": "recover"}),
+        "ovn": Clustered(("a", "b"), {"nb": "", "sb": ""}),
+        "mq": Clustered(("a", "b"), {"mq": ""}),
+    }
+    facts = {
+        "a": {"db": {"db": {}}, "ovn": {"nb": UP, "sb": UP}, "mq": {"mq": {"data": True}}},
+        "b": {"db": {"db": {}}, "ovn": {"nb": {}, "sb": {}}, "mq": {"mq": {"data": True}}},
+    }
+    todo = actions(clusters, facts, ["a", "b"])
+    assert todo.orders == {"ovn": ("b", "a")}
+    assert todo.prepare == {"a": {"form": ["db"], "start": ["mq"]}, "b": {"start": ["mq"]}}
+    assert todo.forget == {"a": {"containers": ["nb", "sb"], "hosts": ["b"]}}
+    assert todo.text() == "To do: form db on a; start mq on a; start mq on b."
+    assert actions({}, {}, []).text() == "No cluster needs help."
+
+
+def test_files_of_volumes_are_found_on_the_host():
+    mounted, volumes = ["db:/var/lib/db", "/srv/more:/more:ro"], {"db": "/docker/db/_data"}
+    assert str(on_host("/var/lib/db/data/x", mounted, volumes)) == "/docker/db/_data/data/x"
+    assert str(on_host("/more/x", mounted, {})) == "/srv/more/x"
+    assert on_host("/var/lib/db/data", mounted, {}) is None
+    assert on_host("/elsewhere", mounted, volumes) is None
