@@ -133,7 +133,9 @@ def _call(act: Any, options: dict[str, Any]) -> Any:
     changes = salt.utils.args.clean_kwargs(**options)
     try:
         root = workshop.find_root(__opts__, changes.pop("root", None))
-        chosen = Options.from_pillar(inventory.pillar(__opts__), changes, workshop.defaults(__opts__))
+        chosen = Options.from_pillar(
+            inventory.pillar(__opts__), changes, workshop.defaults(__opts__)
+        )
         return act(workshop.Workshop(root, chosen))
     except SalternError as error:
         # An exception would be shown as a traceback.

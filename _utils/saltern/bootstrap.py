@@ -70,16 +70,12 @@ def roster(cloud: Cloud, preflight: str) -> dict[str, dict[str, Any]]:
 
     :param preflight: Path of the script that installs Python on a host that has none.
     """
-    return {
-        name: _entry(one, preflight) for name, one in cloud.hosts.items() if "ssh" in one
-    }
+    return {name: _entry(one, preflight) for name, one in cloud.hosts.items() if "ssh" in one}
 
 
 def _entry(host: Mapping[str, Any], preflight: str) -> dict[str, Any]:
     known = clouds.schema()["properties"]["hosts"]["additionalProperties"]["properties"]["ssh"]
-    default = {
-        key: one["default"] for key, one in known["properties"].items() if "default" in one
-    }
+    default = {key: one["default"] for key, one in known["properties"].items() if "default" in one}
     given = {"host": host["address"], **default, **host["ssh"]}
     return {
         **given,
@@ -157,7 +153,7 @@ def failures(host: str, value: Any) -> list[Failure]:
     if value == _UNKNOWN:
         remedy = (
             "compare the fingerprint of its key (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there) and "
-            f"log in to it once with ssh, as root on this host"
+            "log in to it once with ssh, as root on this host"
         )
     return [Failure(value, host, remedy=remedy)]
 
