@@ -52,13 +52,13 @@ tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="ident
 
 cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file; docs/cluster.md)
 	@$(bin)/salt-run image.build testbed-bare testbed-host registry
-	@$(bin)/python tests/cluster/bed.py up
+	@$(bin)/python -m tests.cluster up
 
 cluster-test: cluster  ## the tests that need several hosts, on the test bed
 	@$(bin)/pytest tests/cluster $(ARGS)
 
 cluster-down:  ## remove the test bed
-	@$(bin)/python tests/cluster/bed.py down
+	@$(bin)/python -m tests.cluster down
 
 clean:  ## take away all that set-up and deploy made (CONFIRM=yes)
 	@env $(settings) CONFIRM=$(CONFIRM) setup/clean

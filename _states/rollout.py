@@ -33,6 +33,7 @@ from saltern import (
     rollout,
     screen,
 )
+from saltern import pins as image_pins
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run, connect
 from saltern.formation import RefusedError
@@ -41,6 +42,7 @@ from saltern.lock import Lock
 from saltern.progress import Failure, Phase, count, states_of
 
 _RUN = "saltern.rollout"
+_BUILD = "salt-run image.build, or name a registry in the pillar: saltern:images:registry"
 
 
 def validated(name: str, with_secrets: bool = True, services: Sequence[str] = ()) -> dict[str, Any]:
@@ -268,6 +270,67 @@ def welcomed(name: str, patience: float = 60) -> dict[str, Any]:
         if silent:
             raise RolloutError([Failure("its minion does not answer", one) for one in silent])
         ret["comment"] = f"{count(len(hosts), 'minion')} answer, {len(ret['changes'])} new."
+    return ret
+
+
+def pulled(
+    name: str, missing: bool = False, deadline: float = 3600, at_once: int = 10
+) -> dict[str, Any]:
+    """Bring every host the images of its services, the same bytes to all of them.
+
+    What the registry holds under a name is asked once, by one host, and kept on the master; hosts pull
+    by that digest. Without a registry the images must be on the hosts.
+
+    :param missing: Ask the registry only for what is not kept yet, and pull only what is not there: a
+        host that is added gets what the others have.
+    :param deadline: Seconds a host has.
+    :param at_once: Hosts that pull together.
+    """
+    with _phase(name, "pulled") as (phase, ret):
+        run = _run()
+        registry = run.cloud.settings["images"].get("registry")
+        if missing and not registry:
+            ret["comment"] = "The pillar names no registry."
+            return ret
+        answers = run.fleet.ask(phase, "saltern.images", run.calls(), 60)
+        here = {host: answer["images"] for host, answer in answers.items()}
+        lacking = {
+            host: [image for image, there in found.items() if not there]
+            for host, found in here.items()
+        }
+        if not registry:
+            wrong = [
+                Failure(f"not here: {', '.join(images)}", host, remedy=_BUILD)
+                for host, images in lacking.items()
+                if images
+            ]
+            if wrong:
+                raise RolloutError(wrong)
+            ret["comment"] = "All here; the pillar names no registry."
+            return ret
+        wanted = lacking if missing else here
+        names = sorted({image for images in wanted.values() for image in images})
+        path = Path(root("var", __opts__), "digests.json")
+        pins = image_pins.read(path)
+        unknown = [image for image in names if not missing or image not in pins]
+        if __opts__["test"]:
+            ret["result"] = None if names else True
+            ret["comment"] = f"Would pull {count(len(names), 'image')}."
+            return ret
+        if unknown:
+            asked = {run.hosts[0]: {"images": unknown}}
+            pins |= run.fleet.call(phase, "saltern.digests", asked, 120)[run.hosts[0]]
+            image_pins.write(path, pins)
+        calls = {
+            host: {**call, "digests": {image: pins[image] for image in wanted[host]}}
+            for host, call in run.calls().items()
+            if wanted[host]
+        }
+        answers = run.fleet.call(phase, "saltern.pull", calls, deadline, at_once)
+        ret["changes"] = {host: done for host, done in answers.items() if done}
+        ret["comment"] = (
+            f"{count(len(names), 'image')}, pulled on {count(len(ret['changes']), 'host')}."
+        )
     return ret
 
 

@@ -153,7 +153,7 @@ def failures(host: str, value: Any) -> list[Failure]:
     if value == _UNKNOWN:
         remedy = (
             "compare the fingerprint of its key (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there) and "
-            f"log in to it once with ssh, as root on this host"
+            "log in to it once with ssh, as root on this host"
         )
     return [Failure(value, host, remedy=remedy)]
 

@@ -70,6 +70,7 @@ Bring it the {{ kind }} of this checkout:
     - name: {{ minion['var'] }}/cache/minion/extmods/{{ kind }}
     - source: salt://_{{ kind }}
     - include_pat: E@\.py$
+    - exclude_pat: E@__pycache__
     - clean: True
     - require:
       - file: Keep {{ minion['var'] }} to root

@@ -17,8 +17,8 @@ from steps.settings import CHECKOUT, Settings
 
 sys.path.insert(0, str(CHECKOUT / "_utils"))
 
-from saltern import minionkeys  # noqa: E402
-from saltern.errors import SalternError  # noqa: E402
+from saltern import minionkeys
+from saltern.errors import SalternError
 
 # As in master.conf and minion.conf. Salt 3008 reads a minion's private key anew for every message:
 # 35 ms with 2048 bits, 107 with 3072, 256 with 4096.

@@ -1,16 +1,15 @@
-"""The test bed: real hosts on one machine, see docs/cluster.md. `bed.py up`, `down`, `status`, `exec HOST ...`."""
+"""The test bed: real hosts on one machine, with faults to order. docs/cluster.md is its manual."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +17,17 @@ from typing import Any
 
 import yaml
 
+from saltern import cloud as clouds
+from saltern import formulas, merge
+from saltern.errors import SalternError
+from saltern.images.options import Options
+from saltern.images.workshop import Workshop
+from steps import code, saltconfig
+from steps.settings import Settings
+
+from .engine import Done, Machine, host
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "_utils"), str(ROOT / "setup"), str(ROOT)]
-
-from steps import code, saltconfig  # noqa: E402
-from steps.settings import Settings  # noqa: E402
-
-from saltern import cloud as clouds  # noqa: E402
-from saltern import formulas, merge  # noqa: E402
-from saltern.errors import SalternError  # noqa: E402
-from saltern.images.options import Options  # noqa: E402
-from saltern.images.workshop import Workshop  # noqa: E402
-from tests.cluster.engine import Done, Machine, host  # noqa: E402
-
 CLUSTER = Path(__file__).with_name("cluster.yml")
 CHECKOUT = "/srv/saltern"  # where the master has this checkout
 VENV = "/opt/saltern/venv"
@@ -54,6 +51,8 @@ class Bed:
         self.machine = Machine(self.settings["name"])
         addresses = ipaddress.ip_network(self.settings["network"])
         self.registry, self.master = f"{addresses[2]}:5000", str(addresses[3])
+        # Docker trusts loopback without TLS.
+        self.local_registry = f"127.0.0.1:{self.settings['push_port']}"
         self._pillar = data
 
     # -- up, down, status ----------------------------------------------------------------------
@@ -137,11 +136,11 @@ class Bed:
         """Merge something into the master's pillar, and take it away again; null removes a key."""
         before = self.run("master", "cat", PILLAR).out
         data = merge.merge(yaml.safe_load(before), dict(changes))
-        self.machine.put("master", {PILLAR: (yaml.safe_dump(data, sort_keys=False), 0o640)})
+        self.machine.put("master", {PILLAR: yaml.safe_dump(data, sort_keys=False)})
         try:
             yield
         finally:
-            self.machine.put("master", {PILLAR: (before, 0o640)})
+            self.machine.put("master", {PILLAR: before})
 
     # -- faults --------------------------------------------------------------------------------
 
@@ -224,9 +223,7 @@ class Bed:
         }
         address = self.registry.partition(":")[0]
         done = self.machine.ensure("registry", address, body, ["registry"])
-        return (
-            f"{self.registry} {done or 'runs'}, pushed to on 127.0.0.1:{self.settings['push_port']}"
-        )
+        return f"{self.registry} {done or 'runs'}, for this machine {self.local_registry}"
 
     def _hosts(self) -> str:
         done = [self._ensure_host("master", self.master, mounts=[f"{ROOT}:{CHECKOUT}:ro"])]
@@ -259,21 +256,14 @@ class Bed:
 
     def _master(self) -> str:
         settings = Settings(address=self.master, checkout=Path(CHECKOUT))
-        unit = {
-            "role": "master",
-            "program": f"{VENV}/bin/salt-master",
-            "config_dir": settings.config_dir,
-        }
-        here = Settings(checkout=ROOT)
+        program = f"{VENV}/bin/salt-master"
+        unit = {"role": "master", "program": program, "config_dir": settings.config_dir}
         files = {
-            "/etc/saltern/salt/master": (saltconfig.render(settings, "master"), 0o640),
-            "/etc/systemd/system/saltern-master.service": (
-                saltconfig.fill("salt.service", unit),
-                0o644,
-            ),
+            "/etc/saltern/salt/master": saltconfig.render(settings, "master"),
+            "/etc/systemd/system/saltern-master.service": saltconfig.fill("salt.service", unit),
             # A master keeps the code that it once imported.
-            "/etc/saltern/code.stamp": (code.digest(here), 0o640),
-            "/etc/profile.d/saltern.sh": (f"export PATH={VENV}/bin:$PATH; cd {CHECKOUT}\n", 0o644),
+            "/etc/saltern/code.stamp": code.digest(Settings(checkout=ROOT)),
+            "/etc/profile.d/saltern.sh": f"export PATH={VENV}/bin:$PATH; cd {CHECKOUT}\n",
         }
         changed = self.machine.put("master", files)
         if changed:
@@ -291,7 +281,7 @@ class Bed:
         data = merge.merge({"saltern": {**registry, **trust}}, self._pillar)
         data = merge.merge(data, {"saltern": ssh})
         text = yaml.safe_dump(data, sort_keys=False)
-        changed = self.machine.put("master", {PILLAR: (text, 0o640)})
+        changed = self.machine.put("master", {PILLAR: text})
         self.salt("salt-run", "saltern.genpwd")
         return f"{PILLAR}{' written' if changed else ''}"
 
@@ -302,10 +292,10 @@ class Bed:
         public = self.run("master", "sh", "-c", make).out
         known = ""
         for name, one in self.hosts.items():
-            self.machine.put(name, {"/root/.ssh/authorized_keys": (public, 0o600)})
+            self.machine.put(name, {"/root/.ssh/authorized_keys": public})
             own = self.run(name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").out.split()
             known += f"{one['address']} {own[0]} {own[1]}\n"
-        self.machine.put("master", {"/root/.ssh/known_hosts": (known, 0o600)})
+        self.machine.put("master", {"/root/.ssh/known_hosts": known})
         return f"the master's key is on {len(self.hosts)} hosts, and theirs are known"
 
     def _push(self) -> str:
@@ -317,68 +307,24 @@ class Bed:
         built = {tag for one in self.machine.api.images() for tag in one["RepoTags"] or ()}
         names = [one for one in wanted.images if here.name(one) in built]
         missing = sorted(set(wanted.images) - set(names))
-        there = here.changed(registry=f"127.0.0.1:{self.settings['push_port']}")
         if names:
-            Workshop(ROOT / "images", there).push(names)
-        return f"{len(names)} in the registry" + (
-            f"; not built: {', '.join(missing)}" * bool(missing)
-        )
+            Workshop(ROOT / "images", here.changed(registry=self.local_registry)).push(names)
+        note = f"; not built: {', '.join(missing)}" if missing else ""
+        return f"{len(names)} in the registry{note}"
 
     def _bootstrap(self) -> str:
+        ids = [(self.machine.inspect(name) or {})["Id"] for name in ("master", *self.hosts)]
+        files = sorted(one for one in (ROOT / "salt/bootstrap").rglob("*") if one.is_file())
+        stamp = "\n".join([*ids, self.run("master", "cat", PILLAR).out, *map(_digest, files)])
+        # Half a minute of both processors, which a bed that is as it was can do without.
+        if not self.machine.put("master", {"/etc/saltern/bootstrap.stamp": stamp}):
+            return "hosts are prepared"
         done = self.orch("bootstrap_servers", check=False)
         if done.code:
-            raise SalternError(
-                f"orch.bootstrap_servers failed:\n{done.err[-4000:]}\n{done.out[-2000:]}"
-            )
+            self.run("master", "rm", "/etc/saltern/bootstrap.stamp")
+            raise SalternError(f"orch.bootstrap_servers failed:\n{done.err[-4000:]}")
         return "hosts prepared, their minions answer"
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run a command of the bed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--cluster", help="cluster file; default: $CLUSTER or tests/cluster/cluster.yml"
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="bring it up, or repair it")
-    up.add_argument("--no-bootstrap", action="store_true", help="leave the hosts unprepared")
-    commands.add_parser("down", help="remove it")
-    commands.add_parser("status", help="show its containers")
-    for fault in ("kill", "start", "restart", "pause", "heal"):
-        commands.add_parser(fault, help=f"{fault} a host").add_argument("host")
-    cut = commands.add_parser("cut-off", help="cut a host off, from all or from some hosts")
-    cut.add_argument("host")
-    cut.add_argument("others", nargs="*")
-    execute = commands.add_parser(
-        "exec", help="run a command on a host or on `master`; none is a shell"
-    )
-    execute.add_argument("host")
-    execute.add_argument("words", nargs=argparse.REMAINDER)
-    given = parser.parse_args(argv)
-    bed = Bed(given.cluster)
-    if given.command == "up":
-        bed.up(not given.no_bootstrap)
-    elif given.command == "down":
-        print("Removed: " + (", ".join(bed.down()) or "nothing, there was none"))
-    elif given.command == "status":
-        for row in bed.status():
-            print(f"{row['name']:<12} {row['address']:<14} {row['memory']:>8}  {row['state']}")
-    elif given.command == "exec":
-        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        words = (
-            ["bash", "-lc", 'exec "$@"', "bash", *given.words] if given.words else ["bash", "-l"]
-        )
-        name = bed.machine.full(given.host)
-        os.execvp("docker", ["docker", "exec", "--interactive", *terminal, name, *words])
-    elif given.command == "cut-off":
-        bed.cut_off(given.host, *given.others)
-    else:
-        getattr(bed, given.command)(given.host)
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except SalternError as error:
-        sys.exit(f"bed: {error}")
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -23,6 +23,7 @@ LABEL = "saltern.bed"
 SPEC = "saltern.bed.spec"
 # A host may do with itself what it likes, but not set the machine's clock or load modules into its kernel.
 _NEVER = {"SYS_MODULE", "SYS_TIME"}
+_PRIVATE = ("/root/.ssh", "/etc/saltern")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Machine:
     def ensure(
         self, name: str, address: str, body: Mapping[str, Any], volumes: Sequence[str]
     ) -> str:
-        """Make a container run as wanted; one that was made from something else is made anew, data gone.
+        """Make a container run as wanted; one made from something else is made anew, its data gone.
 
         :param name: Without the bed's name.
         :param volumes: Its volumes, without the bed's name.
@@ -123,9 +124,12 @@ class Machine:
         done = Engine().execute(self.full(name), list(command), stdin=data, timeout=3600)
         return Done(int(done.retcode or 0), done.stdout, done.stderr)
 
-    def put(self, name: str, files: Mapping[str, tuple[str, int]]) -> bool:
-        """Write files into a container: path to text and mode; return whether any differed."""
-        listing = "".join(f"{_digest(text)}  {path}\n" for path, (text, _) in files.items())
+    def put(self, name: str, files: Mapping[str, str]) -> bool:
+        """Write files into a container, path to text; return whether any differed.
+
+        What lies in a private place is for root alone.
+        """
+        listing = "".join(f"{_digest(text)}  {path}\n" for path, text in files.items())
         if self.run(name, ["sha256sum", "--check", "--status"], listing).code == 0:
             return False
         buffer = io.BytesIO()
@@ -134,9 +138,9 @@ class Machine:
                 entry = tarfile.TarInfo(str(parent).lstrip("/"))
                 entry.type, entry.mode = tarfile.DIRTYPE, _mode(parent)
                 archive.addfile(entry)
-            for path, (text, mode) in files.items():
+            for path, text in files.items():
                 entry = tarfile.TarInfo(path.lstrip("/"))
-                entry.size, entry.mode = len(text.encode()), mode
+                entry.size, entry.mode = len(text.encode()), _mode(Path(path).parent) & 0o666
                 archive.addfile(entry, io.BytesIO(text.encode()))
         self.api.put_archive(self.full(name), "/", buffer.getvalue())
         return True
@@ -199,5 +203,4 @@ def _digest(text: str) -> str:
 
 
 def _mode(folder: Path) -> int:
-    private = ("/root/.ssh", "/etc/saltern")
-    return 0o700 if str(folder).startswith(private) else 0o755
+    return 0o700 if str(folder).startswith(_PRIVATE) else 0o755
