@@ -228,6 +228,25 @@ def stop(services: list[str] | None = None) -> dict[str, str]:
     return {name: "stopped" for _, name in sorted(chosen) if __salt__["container.stopped"](name)}
 
 
+def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
+    """Delete what Nova and Neutron keep of a host that is gone; runs in the toolbox.
+
+    :param host: Minion id.
+    :param services: Taken for the likeness with other functions.
+    :raises CommandExecutionError: A record is refused, such as that of a compute host with machines.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt control1 saltern.forget_host control3
+    """
+    done = __salt__["container.exec"]("toolbox", ["forget-host", host], timeout=200)
+    if done["retcode"] != 0:
+        raise CommandExecutionError(done["stderr"].strip()[-2000:])
+    return {line.partition(":")[0]: "deleted" for line in done["stdout"].splitlines()}
+
+
 def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     """Remove containers, their volumes with all data, configuration and markers; nothing else.
 

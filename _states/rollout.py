@@ -28,6 +28,7 @@ from saltern import (
     minionkeys,
     plan,
     prechecks,
+    problems,
     progress,
     remote,
     rollout,
@@ -48,7 +49,8 @@ _BUILD = "salt-run image.build, or name a registry in the pillar: saltern:images
 def validated(name: str, with_secrets: bool = True, services: Sequence[str] = ()) -> dict[str, Any]:
     """Stop unless the pillar is right and every secret is there; nothing has been changed yet.
 
-    The pillar keys ``services`` and ``hosts`` of the command limit the run.
+    The pillar keys ``services`` and ``hosts`` of the command limit the run; ``remove`` names a host that it
+    leaves out.
 
     :param with_secrets: False where the run needs none.
     :param services: The only services that this table is for; the command cannot choose others.
@@ -68,11 +70,14 @@ def validated(name: str, with_secrets: bool = True, services: Sequence[str] = ()
         if missing:
             reason = f"no value for the secrets {', '.join(missing)}"
             raise RolloutError([Failure(reason, remedy="salt-run saltern.genpwd")])
+        gone = __pillar__.get("remove")
+        if gone and gone not in cloud.hosts:
+            raise SalternError(str(problems.unknown("pillar remove", gone, cloud.hosts, "host")))
         chosen, hosts = rollout.narrow(
             rollout.graph(cloud),
             list(cloud.hosts),
             services or __pillar__.get("services", []),
-            __pillar__.get("hosts", []),
+            [host for host in cloud.hosts if host != gone] if gone else __pillar__.get("hosts", []),
         )
         __context__[_RUN] = Run(connect(__opts__), chosen, hosts, cloud)
         placed = sum(1 for one in chosen.values() if one.hosts)
@@ -411,6 +416,37 @@ def decided(
     return ret
 
 
+def removed(name: str, deadline: float = 900) -> dict[str, Any]:
+    """Stop the services of the host that the pillar key ``remove`` names, and let the clusters forget it.
+
+    All other members must be healthy. A host that does not answer is taken for one that is off.
+
+    :param deadline: Seconds a host has.
+    """
+    with _phase(name, "removed") as (phase, ret):
+        run, gone = _run(), __pillar__.get("remove")
+        if not gone:
+            raise SalternError('name the host: pillar=\'{"remove": "HOST", "confirm": "yes"}\'')
+        clusters = {
+            service: one
+            for service, one in rollout.clustered(run.cloud).items()
+            if gone in one.hosts
+        }
+        calls = {host: {"services": list(clusters)} for host in run.hosts}
+        facts = run.fleet.call(phase, "cluster.members", calls, deadline)
+        asked = formation.dispense_with(gone, clusters, facts)
+        if __opts__["test"]:
+            ret.update(result=None, comment=f"Would stop {gone}, and ask {', '.join(asked)}.")
+        else:
+            try:
+                stopped = run.fleet.call(phase, "saltern.stop", {gone: {}}, deadline)
+            except RolloutError as error:
+                stopped = {gone: str(error)}
+            said = run.fleet.call(phase, "cluster.forget", asked, deadline)
+            ret.update(changes={**stopped, **said}, comment=f"{gone} is no member any more.")
+    return ret
+
+
 def checked(name: str, function: str, clock: bool = False, deadline: float = 300) -> dict[str, Any]:
     """Run checks on the hosts and show them as a table; a failed check stops the run.
 
@@ -526,7 +562,7 @@ def _command() -> str:
     """Return the command of this run, with the pillar keys that limit it."""
     limits = {
         key: __pillar__[key]
-        for key in ("services", "hosts", "force", "confirm")
+        for key in ("services", "hosts", "remove", "force", "confirm")
         if key in __pillar__
     }
     pillar = f" pillar='{json.dumps(limits)}'" if limits else ""

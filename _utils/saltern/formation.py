@@ -186,3 +186,27 @@ def actions(
                 asked = todo.forget.setdefault(decided.asked, {"containers": [], "hosts": lost})
                 asked["containers"].append(container)
     return todo
+
+
+def dispense_with(
+    gone: str, clusters: Mapping[str, Clustered], facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, list[str]]]:
+    """Return who must be asked to forget a host: host to the arguments of ``cluster.forget``.
+
+    :param clusters: Those that the host belongs to, service to its hosts and containers.
+    :param facts: Every other host to what ``cluster.members`` says.
+    :raises RefusedError: Another member is not healthy.
+    """
+    asked: dict[str, dict[str, list[str]]] = {}
+    for service, one in clusters.items():
+        others = [host for host in one.hosts if host != gone]
+        for container in one.recovery:
+            down = [host for host in others if not facts[host][service][container]["healthy"]]
+            if down:
+                raise RefusedError(
+                    f"{container}: {', '.join(down)} must be healthy before {gone} goes",
+                    "salt-run state.orchestrate orch.deploy, limited to the other hosts",
+                )
+            call = asked.setdefault(others[0], {"containers": [], "hosts": [gone]})
+            call["containers"].append(container)
+    return asked

@@ -62,6 +62,7 @@ class Members:
                 "saltern": {
                     "images": {"namespace": NAMESPACE},
                     "internal_address": self.vip,
+                    "services": {name: {"enabled": True} for name in self._catalog},
                     "hosts": {
                         name: {"address": self.address(name), "roles": ["control"]}
                         for name in hosts

@@ -11,7 +11,7 @@ from .services import until
 @pytest.fixture
 def ovn(members) -> Members:
     """Return three hosts for OVN's databases."""
-    return members("ovn", "neutron")
+    return members("ovn")
 
 
 def cloud_of(members: Members, hosts: tuple[str, ...] = HOSTS, **container: object):

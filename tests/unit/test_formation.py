@@ -3,7 +3,7 @@
 import pytest
 
 from saltern.containers.inside import on_host
-from saltern.formation import Formation, Member, RefusedError, actions, decide
+from saltern.formation import Formation, Member, RefusedError, actions, decide, dispense_with
 from saltern.rollout import Clustered
 
 
@@ -104,3 +104,13 @@ def test_files_of_volumes_are_found_on_the_host():
     assert str(on_host("/more/x", mounted, {})) == "/srv/more/x"
     assert on_host("/var/lib/db/data", mounted, {}) is None
     assert on_host("/elsewhere", mounted, volumes) is None
+
+
+def test_a_host_is_removed_only_while_the_others_are_healthy():
+    clusters = {"ovn": Clustered(("a", "b", "c"), {"nb": "", "sb": ""})}
+    facts = {host: {"ovn": {"nb": {"healthy": True}, "sb": {"healthy": True}}} for host in "bc"}
+    asked = {"b": {"containers": ["nb", "sb"], "hosts": ["a"]}}
+    assert dispense_with("a", clusters, facts) == asked
+    facts["c"]["ovn"]["sb"]["healthy"] = False
+    with pytest.raises(RefusedError, match="sb: c must be healthy before a goes"):
+        dispense_with("a", clusters, facts)
