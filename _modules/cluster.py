@@ -38,13 +38,13 @@ def members(services: list[str] | None = None) -> dict[str, dict[str, dict[str, 
                 name: bool(path and path.exists())
                 for name, path in _paths(formula, container, cluster).items()
             }
-            one = found.get(container, {})
+            running = found.get(container, {}).get("state") == "running"
             facts.setdefault(service, {})[container] = {
                 "data": there["data"],
                 "alone": there.get("alone", False),
                 "marked": there["form"],
-                "running": one.get("state") == "running",
-                "healthy": one.get("state") == "running" and one.get("health") == "healthy",
+                "running": running,
+                "healthy": running and __salt__["container.check"](container)["healthy"],
             }
     return facts
 

@@ -16,6 +16,7 @@ from typing import Any
 import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
+from saltern.containers import health as health_
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
 from saltern.containers.engine import Engine, Result
 from saltern.containers.host import Host
@@ -344,6 +345,21 @@ def health(name: str) -> dict[str, Any]:
             "health": check.get("Status", ""),
             "output": log_[-1].get("Output", "").strip(),
         }
+
+
+def check(name: str) -> dict[str, Any]:
+    """Run a container's health check now; return ``healthy`` and ``output``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call container.check mariadb
+    """
+    with _errors():
+        host = _host()
+        healthy, output = health_.check(host.engine, host.get(name).id)
+        return {"healthy": healthy, "output": output}
 
 
 def volumes() -> dict[str, dict[str, str]]:

@@ -120,7 +120,7 @@ def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str,
         salt control2 galera.join
     """
     found = __salt__["container.list"]().get(_NAME)
-    if not found or found["health"] == "healthy":
+    if not found or __salt__["container.check"](_NAME)["healthy"]:
         return {}
     __salt__["container.start"](_NAME, deadline=deadline)
     return {_NAME: "joined"}
