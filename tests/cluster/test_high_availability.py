@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.bed import Bed
+from .bed import Bed
 
 SERVICES = ["mariadb", "rabbitmq", "memcached", "haproxy", "keepalived", "ovn"]
 HOSTS = ["control1", "control2", "control3"]
@@ -82,7 +82,7 @@ def add(bed: Bed, host: str, rows: int) -> None:
 
 
 def test_a_second_deployment_changes_nothing(bed: Bed) -> None:
-    assert "Nothing to change" in bed.orch("deploy", services=SERVICES).out
+    assert "Nothing to change" in bed.orch("deploy", services=SERVICES).err
     assert len(holders(bed)) == 1
 
 

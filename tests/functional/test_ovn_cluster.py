@@ -29,9 +29,14 @@ def switches(members: Members, host: str) -> list[str]:
 
 
 def add(members: Members, host: str, name: str) -> None:
-    """Add a logical switch through all members, as Neutron does."""
-    members_ = ",".join(f"tcp:{members.address(one)}:6641" for one in HOSTS)
-    members.run(host, "ovn-nb", "ovn-nbctl", "--timeout=30", f"--db={members_}", "ls-add", name)
+    """Add a logical switch through whichever member leads, as Neutron does; a new leader is waited for."""
+    servers = ",".join(f"tcp:{members.address(one)}:6641" for one in HOSTS)
+    command = ["ovn-nbctl", "--timeout=10", f"--db={servers}", "--may-exist", "ls-add", name]
+
+    def added() -> bool:
+        return members.call(host, None, "container.exec", "ovn-nb", command)["retcode"] == 0
+
+    until(added, f"{name} is added")
 
 
 def test_one_server_becomes_a_cluster_that_outlives_its_leader(ovn: Members) -> None:
