@@ -175,11 +175,15 @@ def render(name: str, source: Source, context: Mapping[str, Any]) -> str:
 
 
 def resolve(value: Any, context: Mapping[str, Any]) -> Any:
-    """Return data with every string in it rendered; numbers and truth values stay as they are."""
+    """Return data with every string in it rendered; numbers and truth values stay as they are.
+
+    An item of a list that renders to nothing is left out: ``{{ "x:/y" if enabled("cinder") }}``.
+    """
     if isinstance(value, Mapping):
         return {key: resolve(one, context) for key, one in value.items()}
     if isinstance(value, list):
-        return [resolve(one, context) for one in value]
+        rendered = ((one, resolve(one, context)) for one in value)
+        return [new for old, new in rendered if new != "" or old == ""]
     if isinstance(value, str) and ("{{" in value or "{%" in value):
         try:
             return _environment().from_string(value).render(context)
