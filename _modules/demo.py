@@ -65,7 +65,7 @@ def _check(cloud: Mapping[str, Any]) -> None:
     if missing:
         raise SalternError(
             f"the demo needs {', '.join(missing)}: enable them in the pillar, "
-            f"saltern:services:{missing[0]}: true, and run orch.deploy"
+            f"saltern:services:{missing[0]}:enabled, and run orch.deploy"
         )
     image = image_name(cloud, "demo")
     if image not in Engine().images():

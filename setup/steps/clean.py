@@ -109,9 +109,19 @@ def _names(kind: str, label: str) -> list[str]:
 def _delete(kind: str, names: list[str]) -> None:
     for name in names:
         if kind == "containers":
+            _tear_down(name)
             # a grace period first: a database should not be killed, even to be removed
             _docker("POST", f"/containers/{name}/stop?t=30")
         _docker("DELETE", f"/{kind}/{quote(name, safe='/:')}?force=true")
+
+
+def _tear_down(name: str) -> None:
+    """Let a running container end what it has started on the host, as its service says."""
+    found = _docker("GET", f"/containers/{name}/json") or {"State": {"Running": False}}
+    labels = found.get("Config", {}).get("Labels") or {}
+    command = json.loads(labels.get("saltern.spec.json", "{}")).get("teardown")
+    if found["State"]["Running"] and command:
+        subprocess.run(["docker", "exec", name, *command], check=False, stdout=subprocess.DEVNULL)
 
 
 def _docker(verb: str, path: str):

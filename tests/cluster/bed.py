@@ -251,7 +251,7 @@ class Bed:
             if state.out.strip() in ("running", "degraded"):
                 return
             if time.monotonic() > end:
-                raise SalternError(f"{name} does not boot: docker logs {self.machine.full(name)}")
+                raise SalternError(f"{name} does not boot: docker exec {self.machine.full(name)} journalctl")
             time.sleep(0.2)
 
     def _master(self) -> str:
@@ -272,6 +272,7 @@ class Bed:
             self.run("master", "systemctl", "enable", "saltern-master")
         # Type=notify: this returns when it answers.
         self.run("master", "systemctl", "restart" if changed else "start", "saltern-master")
+        self.run("master", "systemctl", "is-active", "saltern-master")
         return f"{self.master} {'started' if changed else 'runs'}, checkout in {CHECKOUT}"
 
     def _fill_pillar(self) -> str:

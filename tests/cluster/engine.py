@@ -122,7 +122,9 @@ class Machine:
         """Run a command in a container and wait for its end."""
         data = None if stdin is None else stdin.encode()
         done = Engine().execute(self.full(name), list(command), stdin=data, timeout=3600)
-        return Done(int(done.retcode or 0), done.stdout, done.stderr)
+        if done.retcode is None:
+            raise SalternError(f"{name}: the end of {' '.join(command)} was not seen")
+        return Done(done.retcode, done.stdout, done.stderr)
 
     def put(self, name: str, files: Mapping[str, str]) -> bool:
         """Write files into a container, path to text; return whether any differed.

@@ -54,7 +54,8 @@ def test_what_is_deployed_runs_as_a_user_with_a_fixed_number(tmp_path, base, ins
         account = image.variables["account"]
         assert account and account["name"] == image.user, f"{name}: image.yml names another user"
         assert account["uid"] >= 1000
-        assert image.user not in catalog.users or catalog.users[image.user]["uid"] == account["uid"]
+        known = catalog.users.get(image.user, account)
+        assert known["uid"] == account["uid"], f"{name}: images/users.yml has another number"
 
 
 @pytest.mark.parametrize(("base", "install_type"), CASES)

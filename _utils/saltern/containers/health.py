@@ -17,6 +17,9 @@ from saltern.errors import SalternError
 _EVERY = 0.5
 # Seconds that a container without a health check must stay up.
 _STAY_UP = 2.0
+# Exits that Docker's restart policy may make good: a server that loses its first connection to a database that
+# is busy, or that moves to another host, comes up the second time.
+_FORGIVEN = 1
 _LOG_LINES = 30
 # An error may stand far above the last lines: some servers write much while they give up.
 _LOOK_BACK = 500
@@ -57,13 +60,13 @@ def health_command(inspected: Mapping[str, Any]) -> tuple[list[str], float] | No
 
 
 def stopped_reason(inspected: Mapping[str, Any], restarts: int, died: list[dict[str, str]]) -> str:
-    """Return why a container is not up, or nothing if it runs without having been restarted.
+    """Return why a container is not up, or nothing if it runs or is about to be restarted.
 
-    :param restarts: How often Docker had restarted it when the watch began.
+    :param restarts: How often Docker may have restarted it by now.
     :param died: Its `die` and `oom` events since then, see `Engine.deaths`.
     """
     state = inspected["State"]
-    if state["Running"] and not state["Restarting"] and inspected["RestartCount"] <= restarts:
+    if (state["Running"] or state["Restarting"]) and inspected["RestartCount"] <= restarts:
         return ""
     if state.get("OOMKilled") or any(one["event"] == "oom" for one in died):
         return "was killed: it used more memory than its limit or the host has (OOM)"
@@ -74,26 +77,27 @@ def stopped_reason(inspected: Mapping[str, Any], restarts: int, died: list[dict[
 
 
 def gate(engine: Engine, container: str, deadline: float, since: float | None = None) -> Verdict:
-    """Wait until a started container is healthy; give up at once when it exits or restarts.
+    """Wait until a started container is healthy; give up at once when it exits again and again.
 
     :param container: Its id.
     :param deadline: Seconds from now.
     :param since: `time.time()` when it was started; default: it has been running before.
     """
-    begin = time.monotonic()
-    restarts = None if since is None else 0
+    begin = up = time.monotonic()
+    seen = engine.inspect(container)["RestartCount"] if since is None else 0
+    restarts = seen + _FORGIVEN
     last = "no answer"
     while True:
         inspected = engine.inspect(container)
-        if restarts is None:
-            restarts = inspected["RestartCount"]
+        if inspected["RestartCount"] > seen:
+            seen, up = inspected["RestartCount"], time.monotonic()
         if stopped_reason(inspected, restarts, []):
             died = engine.deaths(container, time.time() - 60 if since is None else since)
             return _failed(engine, container, stopped_reason(inspected, restarts, died))
         passed = time.monotonic() - begin
         check = health_command(inspected)
         if check is None:
-            if passed >= min(_STAY_UP, deadline):
+            if time.monotonic() - up >= min(_STAY_UP, deadline):
                 return Verdict()
         else:
             ok, last = _check(engine, container, *check)

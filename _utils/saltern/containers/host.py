@@ -15,12 +15,15 @@ from saltern.containers.engine import ConflictError, Engine, NotFoundError, Resu
 from saltern.containers.fields import nearest
 from saltern.containers.health import gate
 from saltern.containers.lock import locked
+from saltern.containers.mounts import make_shared
 from saltern.containers.plan import Action, Generation, Plan, decide
 from saltern.containers.replace import Replacement
 from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
 
+# Seconds that a teardown may take.
+_TEARDOWN = 120
 # Seconds that a listing is believed: within a state run others may act too (restart policies).
 _FRESH = 10.0
 # No health check, also where the image brings one: a one-shot container's exit code tells.
@@ -99,6 +102,7 @@ class Host:
             if todo.action in (Action.CREATE, Action.REPLACE):
                 self._create(replacement, spec, service, generation, todo)
             elif todo.action in (Action.START, Action.CHECK):
+                make_shared(spec.volumes)
                 verdict = replacement.start()
                 if not verdict.healthy:
                     logs = verdict.logs or "(it wrote nothing)"
@@ -108,6 +112,8 @@ class Host:
     def absent(self, name: str, volumes: bool = False) -> list[str]:
         """Stop and remove a container and what a replacement has left of it; return their names.
 
+        What a container has started on the host and would outlive it is ended first: its teardown.
+
         :param volumes: Its named volumes go, too, unless another container uses them.
         """
         removed, named = [], set()
@@ -115,6 +121,8 @@ class Host:
             for one in self.snapshot().containers.values():
                 if one.name != name:
                     continue
+                if one.state == "running" and one.spec.get("teardown"):
+                    self._tear_down(one)
                 if one.state in ("running", "restarting", "paused"):
                     self.engine.stop(one.id)
                 self.engine.remove(one.id)
@@ -127,6 +135,12 @@ class Host:
                     continue  # another container uses it, or nothing was ever written
                 removed.append(volume)
         return removed
+
+    def _tear_down(self, one: Container) -> None:
+        done = self.engine.execute(one.id, one.spec["teardown"], timeout=_TEARDOWN)
+        if done.retcode:
+            said = (done.stdout + done.stderr).strip()
+            raise SalternError(f"{one.name}: its teardown failed, nothing was removed: {said}")
 
     def stopped(self, name: str) -> bool:
         """Stop a container, which stays; return whether it ran."""
@@ -252,6 +266,7 @@ class Host:
             )
         for volume in dockerapi.named_volumes(spec.normalised(), self.prefix):
             self.engine.create_volume(volume, service, self.prefix)
+        make_shared(spec.volumes)
 
     def _body(self, spec: Spec, service: str, generation: Generation | None) -> dict[str, Any]:
         bounding = {"bounding": self.engine.bounding_set()} if spec.privileged else {}

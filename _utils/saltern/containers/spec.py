@@ -85,6 +85,7 @@ class Spec:
     group_add: tuple[str, ...] = _field(parse.unordered(parse.text), [])
     sysctls: Mapping[str, str] = _field(parse.scalars, {})
     init: bool = _field(parse.flag, False)
+    teardown: tuple[str, ...] | None = _field(parse.words)
     deadline: int = _field(parse.number(1, "seconds", int), 120)
     stop_when: tuple[str, ...] | None = _field(parse.words)
 
