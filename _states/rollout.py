@@ -417,7 +417,7 @@ def decided(
 
 
 def removed(name: str, deadline: float = 900) -> dict[str, Any]:
-    """Stop the services of the host that the pillar key ``remove`` names, and let the clusters forget it.
+    """Stop the services of the host that the pillar key ``remove`` names, and let the others forget it.
 
     All other members must be healthy. A host that does not answer is taken for one that is off.
 
@@ -443,7 +443,11 @@ def removed(name: str, deadline: float = 900) -> dict[str, Any]:
             except RolloutError as error:
                 stopped = {gone: str(error)}
             said = run.fleet.call(phase, "cluster.forget", asked, deadline)
-            ret.update(changes={**stopped, **said}, comment=f"{gone} is no member any more.")
+            toolbox = run.services["toolbox"].hosts[:1] if "toolbox" in run.services else ()
+            records = {host: {"host": gone} for host in toolbox}
+            deleted = run.fleet.call(phase, "saltern.forget_host", records, deadline)
+            ret["changes"] = {"stopped": stopped, "clusters": said, "records": deleted}
+            ret["comment"] = f"{gone} is no member any more."
     return ret
 
 

@@ -20,16 +20,7 @@ See that every other host answers:
     - deadline: 120
     - failhard: True
 
-Stop its services, and let the clusters forget it:
+Stop its services, and let the clusters, Nova and Neutron forget it:
   rollout.removed:
     - deadline: 900
-    - failhard: True
-
-Delete what Nova and Neutron keep of it:
-  rollout.called:
-    - function: saltern.forget_host
-    - service: toolbox
-    - first: True
-    - arguments: {host: {{ pillar.get('remove', '') | json }}}
-    - deadline: 300
     - failhard: True
