@@ -152,7 +152,7 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
 def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[str, Any]:
     """Decide, for every cluster that changes, who forms it and in which order its members change.
 
-    Every member is asked, also those that this run leaves alone. A new cluster is formed by one host, the
+    Every member is asked, also those that this run leaves alone, which need not answer. A new cluster is formed by one host, the
     others join it; see :mod:`saltern.formation`.
 
     :param deadline: Seconds a host has.
@@ -168,12 +168,17 @@ def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[st
         for service, one in clusters.items():
             for host in one.hosts:
                 members.setdefault(host, {"services": []})["services"].append(service)
-        facts = run.fleet.call(phase, "cluster.members", members, deadline) if members else {}
+        mine = {host: call for host, call in members.items() if host in run.hosts}
+        others = {host: call for host, call in members.items() if host not in run.hosts}
+        facts = run.fleet.call(phase, "cluster.members", mine, deadline)
+        # A host that the run leaves out may be the one that is broken.
+        with contextlib.suppress(RolloutError):
+            facts |= run.fleet.call(phase, "cluster.members", others, deadline)
         todo = formation.actions(clusters, facts, run.hosts)
         for service, order in todo.orders.items():
-            mine = run.services[service]
-            hosts = tuple(host for host in order if host in mine.hosts)
-            run.services[service] = replace(mine, hosts=hosts)
+            placed = run.services[service]
+            hosts = tuple(host for host in order if host in placed.hosts)
+            run.services[service] = replace(placed, hosts=hosts)
         if __opts__["test"]:
             ret.update(result=None if todo.prepare else True, comment=todo.text())
         else:

@@ -67,6 +67,7 @@ def decide(
     members: Sequence[Member],
     chosen: Sequence[str] | None = None,
     recovery: str = "",
+    unknown: Sequence[str] = (),
 ) -> Formation:
     """Return who forms a cluster, if it must be formed, and in which order its members are changed.
 
@@ -74,14 +75,20 @@ def decide(
     healthy one is not stopped while others are missing.
 
     :param cluster: Name for messages.
-    :param members: Every host of the cluster in inventory order, two or more.
+    :param members: The hosts of the cluster in inventory order.
     :param chosen: Hosts that this run may change; None is all.
     :param recovery: Orchestration that starts a cluster of which no member is up; without one its
         members can simply be started together.
+    :param unknown: Hosts of the cluster that have not answered.
     :raises RefusedError: The facts contradict each other, or a person must decide.
     """
     if any(one.data for one in members):
         return _existing(cluster, members, recovery)
+    if unknown:
+        raise RefusedError(
+            f"{cluster}: no other host holds data, and nothing is known of {', '.join(unknown)}",
+            "bring the host back, or take it out of the pillar",
+        )
     return _new(cluster, members, [one.host for one in members] if chosen is None else chosen)
 
 
@@ -166,16 +173,18 @@ def actions(
     """Return what is decided of all clusters together.
 
     :param clusters: Service to its hosts and containers.
-    :param facts: Host to what ``cluster.members`` says.
+    :param facts: Host to what ``cluster.members`` says; hosts that have not answered are missing.
     :param chosen: Hosts that this run may change.
     :raises RefusedError: See :func:`decide`.
     """
     todo = Actions()
     for service, one in clusters.items():
         for container, recovery in one.recovery.items():
-            members = [Member(host, **facts[host][service][container]) for host in one.hosts]
-            decided = decide(container, members, chosen, recovery)
-            if decided.order != one.hosts:
+            known = [host for host in one.hosts if host in facts]
+            unknown = [host for host in one.hosts if host not in facts]
+            members = [Member(host, **facts[host][service][container]) for host in known]
+            decided = decide(container, members, chosen, recovery, unknown)
+            if decided.order != tuple(known):
                 todo.orders[service] = decided.order
             if decided.form:
                 todo.prepare.setdefault(decided.form, {}).setdefault("form", []).append(container)

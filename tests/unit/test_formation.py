@@ -80,6 +80,14 @@ def test_a_limited_run_forms_the_cluster_on_a_host_of_its_own():
         decide("db", [a(alone=True), b()], chosen=["b"])
 
 
+def test_no_cluster_is_formed_while_a_host_may_hold_one():
+    with pytest.raises(RefusedError, match="nothing is known of c"):
+        decide("db", [a(), b()], unknown=["c"])
+    assert decide("db", [a(**UP), b(data=True)], unknown=["c"]).order == ("b", "a")
+    facts = {"a": {"db": {"db": UP}}}
+    assert actions({"db": Clustered(("a", "b"), {"db": ""})}, facts, ["a"]).prepare == {}
+
+
 def test_all_clusters_of_a_run_are_decided_together():
     clusters = {
         "db": Clustered(("a", "b"), {"db": "recover"}),
