@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint bench bench-scale tempest clean
+.PHONY: help setup deploy demo demo-destroy test unit lint bench bench-scale tempest cluster cluster-test cluster-down clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -52,6 +52,16 @@ bench-scale: .venv  ## measure up to 100 hosts of one master; adds to build/benc
 tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="identity image")
 	@$(bin)/salt-run image.build tempest
 	@$(bin)/python tests/tempest/run.py $(AREAS)
+
+cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file; docs/cluster.md)
+	@$(bin)/salt-run image.build testbed-bare testbed-host registry
+	@$(bin)/python -m tests.cluster up
+
+cluster-test: cluster  ## the tests that need several hosts, on the test bed
+	@$(bin)/pytest tests/cluster $(ARGS)
+
+cluster-down:  ## remove the test bed
+	@$(bin)/python -m tests.cluster down
 
 clean:  ## take away all that set-up and deploy made (CONFIRM=yes)
 	@env $(settings) CONFIRM=$(CONFIRM) setup/clean

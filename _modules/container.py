@@ -16,6 +16,7 @@ from typing import Any
 import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
+from saltern.containers import health as health_
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
 from saltern.containers.engine import Engine, Result
 from saltern.containers.host import Host
@@ -180,11 +181,13 @@ def stopped(name: str) -> bool:
         return _host().stopped(name)
 
 
-def start(name: str, deadline: float = 120) -> bool:
+def start(name: str, deadline: float = 120, wait: bool = True) -> bool:
     """Start a container as it is and wait for its health.
 
     deadline
         Seconds to become healthy.
+    wait
+        False returns at once, for members of a cluster that get ready only together.
 
     CLI Example:
 
@@ -193,7 +196,7 @@ def start(name: str, deadline: float = 120) -> bool:
         salt-call container.start memcached
     """
     with _errors():
-        _host().started(name, deadline)
+        _host().started(name, deadline, wait=wait)
         return True
 
 
@@ -360,6 +363,21 @@ def health(name: str) -> dict[str, Any]:
             "health": check.get("Status", ""),
             "output": log_[-1].get("Output", "").strip(),
         }
+
+
+def check(name: str) -> dict[str, Any]:
+    """Run a container's health check now; return ``healthy`` and ``output``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call container.check mariadb
+    """
+    with _errors():
+        host = _host()
+        healthy, output = health_.check(host.engine, host.get(name).id)
+        return {"healthy": healthy, "output": output}
 
 
 def volumes() -> dict[str, dict[str, str]]:

@@ -52,7 +52,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.disk(str(folder), shutil.disk_usage(folder).free, limits["disk_gb"]),
         prechecks.memory(psutil.virtual_memory().total / 1e6, limits["memory_mb"]),
         prechecks.address(cloud, _addresses()),
-        prechecks.vip(cloud, _networks()),
+        prechecks.vip(cloud, [network for _, network in host.networks()]),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
         *prechecks.declared(cloud["formulas"], os.path.exists, _holds),
         *prechecks.certificates(cloud, certificates.now()),
@@ -145,16 +145,6 @@ def _addresses() -> list[str]:
 
 def _holds(service: str, expression: str) -> bool:
     return templates.holds(expression, host.context(service, __pillar__, __opts__, __grains__))
-
-
-def _networks() -> list[str]:
-    found = psutil.net_if_addrs().values()
-    return [
-        f"{one.address}/{one.netmask}"
-        for addresses in found
-        for one in addresses
-        if one.family == socket.AF_INET and one.netmask
-    ]
 
 
 def _names(cloud: dict[str, Any]) -> list[str]:

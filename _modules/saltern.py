@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,37 +95,67 @@ def status(services: list[str] | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def pull(services: list[str] | None = None) -> dict[str, str]:
-    """Pull the images of this host's services.
+def images(services: list[str] | None = None) -> dict[str, Any]:
+    """Return which images this host's services need.
 
-    :returns: Image to what became of it; images that are current are left out.
-    :raises CommandExecutionError: No registry is configured and an image is missing, or a pull fails.
+    :returns: :func:`facts` and ``images``: full name to whether it is here.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt aio saltern.pull
+        salt aio saltern.images
     """
-    cloud = _cloud()
-    engine = Engine()
-    before = engine.images()
-    names = prechecks.image_names(cloud, _services(services))
-    try:
-        if not cloud["images"].get("registry"):
-            missing = sorted(names - set(before))
-            if missing:
-                raise SalternError(
-                    f"not here: {', '.join(missing)}. Build them with salt-run image.build, or name "
-                    "a registry in the pillar: saltern:images:registry"
-                )
-            return {}
-        for name in sorted(names):
-            engine.pull(name)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
-    after = engine.images()
-    return {name: "pulled" for name in sorted(names) if after.get(name) != before.get(name)}
+    with _errors():
+        here = Engine().images()
+        names = prechecks.image_names(_cloud(), _services(services))
+        return facts() | {"images": {name: name in here for name in sorted(names)}}
+
+
+def digests(images: list[str], services: list[str] | None = None) -> dict[str, str]:
+    """Return what the registry holds now under the names of images: the digests of their manifests.
+
+    :param images: Full names.
+    :param services: Taken for the likeness with other functions.
+    :raises CommandExecutionError: The registry does not answer or lacks an image.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.digests '[registry.example.org:5000/saltern/keystone:2026.2]'
+    """
+    with _errors():
+        engine = Engine()
+        return {name: engine.digest(name) for name in images}
+
+
+def pull(digests: dict[str, str], services: list[str] | None = None) -> dict[str, str]:
+    """Pull images by their digests, so that every host has the same bytes under the same name.
+
+    :param digests: Full name to digest; names that this host's services do not use are left out.
+    :returns: Image to ``pulled``; images that are current are left out.
+    :raises CommandExecutionError: A pull fails.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.pull '{"registry.example.org:5000/saltern/keystone:2026.2": "sha256:..."}'
+    """
+    done = {}
+    with _errors():
+        engine = Engine()
+        wanted = prechecks.image_names(_cloud(), _services(services))
+        for name in sorted(wanted & set(digests)):
+            here, exact = engine.images(), f"{name.rpartition(':')[0]}@{digests[name]}"
+            if name in here and here.get(exact) == here[name]:
+                continue
+            if exact not in here:
+                engine.pull(exact)
+            engine.tag(exact, name)
+            done[name] = "pulled"
+    return done
 
 
 def genconfig(services: list[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -209,6 +240,25 @@ def stop(services: list[str] | None = None) -> dict[str, str]:
     return {name: "stopped" for _, name in sorted(chosen) if __salt__["container.stopped"](name)}
 
 
+def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
+    """Delete what Nova and Neutron keep of a host that is gone; runs in the toolbox.
+
+    :param host: Minion id.
+    :param services: Taken for the likeness with other functions.
+    :raises CommandExecutionError: A record is refused, such as that of a compute host with machines.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt control1 saltern.forget_host control3
+    """
+    done = __salt__["container.exec"]("toolbox", ["forget-host", host], timeout=200)
+    if done["retcode"] != 0:
+        raise CommandExecutionError(done["stderr"].strip()[-2000:])
+    return {line.partition(":")[0]: "deleted" for line in done["stdout"].splitlines()}
+
+
 def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     """Remove containers, their volumes with all data, configuration and markers; nothing else.
 
@@ -249,6 +299,15 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
             path.unlink()
             removed["files"].append(str(path))
     return {kind: names for kind, names in removed.items() if names}
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Turn the library's errors into Salt's."""
+    try:
+        yield
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
 
 
 def _in_test_mode(names: list[str]) -> dict[str, dict[str, Any]]:
@@ -317,10 +376,8 @@ def _write(path: Path, text: str, mode: int) -> bool:
 
 
 def _cloud() -> Mapping[str, Any]:
-    try:
+    with _errors():
         return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def _services(chosen: list[str] | None) -> list[str]:

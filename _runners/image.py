@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import salt.pillar
 import salt.utils.args
 import salt.utils.event
 
@@ -134,7 +133,9 @@ def _call(act: Any, options: dict[str, Any]) -> Any:
     changes = salt.utils.args.clean_kwargs(**options)
     try:
         root = workshop.find_root(__opts__, changes.pop("root", None))
-        chosen = Options.from_pillar(_pillar(), changes, workshop.defaults(__opts__))
+        chosen = Options.from_pillar(
+            inventory.pillar(__opts__), changes, workshop.defaults(__opts__)
+        )
         return act(workshop.Workshop(root, chosen))
     except SalternError as error:
         # An exception would be shown as a traceback.
@@ -145,13 +146,4 @@ def _chosen(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the images that names mean; nothing is every image there is."""
     if names:
         return () if names == ("all",) else names
-    return tuple(inventory.cloud(_pillar(), __opts__).images)
-
-
-def _pillar() -> dict[str, Any]:
-    # The operator's own files; the ext_pillar would only add what minions need.
-    opts = {**__opts__, "ext_pillar": []}
-    compiled = salt.pillar.Pillar(opts, {}, __opts__["id"], "base").compile_pillar()
-    if "_errors" in compiled:
-        raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
-    return compiled
+    return tuple(inventory.cloud(inventory.pillar(__opts__), __opts__).images)

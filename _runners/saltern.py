@@ -211,7 +211,7 @@ def _run(services: list[str] | None, hosts: list[str] | None) -> Run:
         rollout.graph(cloud), list(cloud.hosts), services or [], hosts or []
     )
     fleet: Fleet = connect(__opts__)
-    return Run(fleet, chosen, where)
+    return Run(fleet, chosen, where, cloud)
 
 
 def _phase(kind: str) -> Phase:

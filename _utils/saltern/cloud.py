@@ -56,11 +56,7 @@ class Cloud:
 
         :raises SalternError: Services require each other in a circle.
         """
-        waiting = {
-            name: {one for one in _before(formula) if self.placement.get(one)}
-            for name, formula in self.catalog.items()
-            if self.placement[name]
-        }
+        waiting = {name: self.before(name) for name in self.catalog if self.placement[name]}
         waves: list[list[str]] = []
         while waiting:
             ready = sorted(name for name, before in waiting.items() if not before & set(waiting))
@@ -71,6 +67,18 @@ class Cloud:
             for name in ready:
                 del waiting[name]
         return waves
+
+    def before(self, service: str) -> set[str]:
+        """Return the running services that one waits for, with those that belong beside them."""
+        formula = self.catalog[service]
+        own = formula.get("beside")
+        wanted = {*formula.get("requires", []), *formula.get("after", []), own} - {None}
+        beside = {
+            name
+            for name, one in self.catalog.items()
+            if one.get("beside") in wanted - {own} and name != service
+        }
+        return {one for one in wanted | beside if self.placement.get(one)}
 
     @property
     def images(self) -> list[str]:
@@ -104,9 +112,7 @@ class Cloud:
         formula = self.catalog[service]
         own = ["host"] if self.shows_certificate(service) else []
         own += [name for name in formula.get("certificates", []) if name in needed]
-        called = [
-            self.catalog[name] for name in {service, *_before(formula)} if self.placement.get(name)
-        ]
+        called = [self.catalog[name] for name in {service, *self.before(service)}]
         offers = any(
             port.get("frontend", "none") != "none"
             for one in called
@@ -240,6 +246,7 @@ _HOST_KEYS = [
     "containers",
     "check",
     "check_image",
+    "clusters",
     "upgrade",
     "user",
     "prechecks",
@@ -294,14 +301,19 @@ def load(
         for name, formula in catalog.items()
         if placed.get(name, {}).get("enabled", _enabled(formula, pillar, catalog))
     }
+    placement = {name: _placed(enabled[name], placed.get(name, {}), settings) for name in enabled}
+    for name, formula in enabled.items():
+        if "beside" in formula and not placed.get(name, {}).keys() & {"hosts", "roles"}:
+            placement[name] = placement.get(formula["beside"], [])
     cloud = Cloud(
         settings=settings,
         catalog=enabled,
-        placement={
-            name: _placed(enabled[name], placed.get(name, {}), settings) for name in enabled
-        },
+        placement=placement,
         overrides={name: dict(pillar.get(name) or {}) for name in enabled},
     )
+    for name in [one for one in enabled if "enabled" not in placed.get(one, {})]:
+        if not _wanted(name, cloud):
+            del cloud.catalog[name], cloud.placement[name], cloud.overrides[name]
     cloud.problems = validate.problems_of(cloud, pillar, catalog, releases)
     return cloud
 
@@ -368,8 +380,9 @@ def _formatted(
 def _enabled(formula: Formula, pillar: Mapping[str, Any], catalog: Catalog) -> bool:
     """Return whether a service is deployed where the pillar's ``saltern:services`` is silent."""
     condition = formula.get("enabled", True)
-    if isinstance(condition, bool):
-        return condition
+    if not isinstance(condition, Mapping):
+        # An expression sees where services run, and so is asked later.
+        return bool(condition)
     for path, value in condition.items():
         service, _, option = path.partition(".")
         default = catalog.get(service, {}).get("options", {}).get(option, {}).get("default")
@@ -378,14 +391,9 @@ def _enabled(formula: Formula, pillar: Mapping[str, Any], catalog: Catalog) -> b
     return True
 
 
-def _before(formula: Mapping[str, Any]) -> set[str]:
-    return {*formula.get("requires", []), *formula.get("after", [])}
-
-
 def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     known = schema()["properties"]
     settings = {name: one["default"] for name, one in known.items() if "default" in one}
-    limits = known["limits"]["properties"]
     settings.update(roles=[], images={}, services={})
     settings.update(raw)
     settings.setdefault("external_address", settings["internal_address"])
@@ -394,10 +402,26 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     settings["tls"] = {"external": False, "internal": False, "backend": False} | dict(
         raw.get("tls", {})
     )
-    settings["limits"] = {name: one["default"] for name, one in limits.items()} | dict(
-        raw.get("limits", {})
-    )
+    for key in ("limits", "bootstrap"):
+        below = known[key]["properties"].items()
+        settings[key] = {name: one["default"] for name, one in below} | dict(raw.get(key, {}))
     return settings
+
+
+def _wanted(service: str, cloud: Cloud) -> bool:
+    """Return whether a service's `enabled` holds, if it is an expression."""
+    condition = cloud.catalog[service].get("enabled")
+    if not isinstance(condition, str):
+        return True
+    services = {
+        name: {"hosts": hosts, "options": cloud.options(name)}
+        for name, hosts in cloud.placement.items()
+    }
+    names = {"services": services, "hosts": cloud.hosts, "cloud": cloud.settings}
+    try:
+        return templates.holds(condition, names)
+    except SalternError as error:
+        raise SalternError(f"formulas/{service}/service.yml: enabled: {error}") from error
 
 
 def _placed(
@@ -406,7 +430,7 @@ def _placed(
     hosts = settings["hosts"]
     if "hosts" in override:
         return [host for host in hosts if host in override["hosts"]]
-    roles = set(override.get("roles", formula["roles"]))
+    roles = set(override.get("roles", formula.get("roles", [])))
     return [host for host, data in hosts.items() if roles & set(data["roles"])]
 
 

@@ -29,6 +29,11 @@ def served(file_roots: list[str]) -> dict[str, Path]:
     return files
 
 
+def kinds(file_roots: list[str]) -> list[str]:
+    """Return the kinds of extension modules that a master serves, such as ``modules`` and ``utils``."""
+    return sorted({name.partition("/")[0] for name in served(file_roots)})
+
+
 def synced(extension_modules: str) -> dict[str, Path]:
     """Return the extension files of a minion, as :func:`served`."""
     return {

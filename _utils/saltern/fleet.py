@@ -12,6 +12,7 @@ import salt.client
 import salt.fileserver
 
 from saltern import code, plan, progress, rollout, served
+from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
@@ -128,6 +129,21 @@ class Fleet:
             if isinstance(event, Answer) and event.reason.startswith("not finished"):
                 raise RolloutError([Failure(event.reason, event.host)])
 
+    def wait(self, hosts: Sequence[str], patience: float) -> list[str]:
+        """Wait until minions answer that may only just have found their master.
+
+        :param patience: Seconds.
+        :returns: The hosts that do not answer.
+        """
+        end = time.monotonic() + patience
+        silent = list(hosts)
+        while silent:
+            said = self._client.cmd(silent, "test.ping", tgt_type="list", timeout=2) or {}
+            silent = [host for host in silent if said.get(host) is not True]
+            if time.monotonic() > end:
+                break
+        return silent
+
     def call(
         self,
         phase: Phase,
@@ -240,12 +256,16 @@ class Fleet:
 
 @dataclass
 class Run:
-    """What the phases of one orchestration share."""
+    """What the phases of one orchestration share.
+
+    :ivar services: Those of this run, on the hosts of this run.
+    :ivar cloud: The whole cloud.
+    """
 
     fleet: Fleet
     services: rollout.Graph
     hosts: list[str]
-    clock_offset_s: float = 2
+    cloud: Cloud
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
 

@@ -5,10 +5,13 @@ Library functions rather than execution modules, so that no job can return the s
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import salt.pillar
 
 from saltern import templates
@@ -81,6 +84,7 @@ def machine(grains: Mapping[str, Any]) -> templates.Machine:
     modules = Path("/lib/modules", grains.get("kernelrelease", ""))
     listed = (modules / name for name in ("modules.dep", "modules.builtin"))
     return templates.Machine(
+        networks=tuple(networks()),
         cpus=int(grains.get("num_cpus", 1)),
         memory_mb=int(grains.get("mem_total", 2048)),
         # The device alone says nothing: a guest can have it and not be able to nest.
@@ -88,6 +92,16 @@ def machine(grains: Mapping[str, Any]) -> templates.Machine:
         openvswitch_module=Path("/sys/module/openvswitch").exists()
         or any("/openvswitch.ko" in one.read_text() for one in listed if one.exists()),
     )
+
+
+def networks() -> list[tuple[str, str]]:
+    """Return the host's network interfaces and their IPv4 addresses: ``("eth0", "10.0.0.11/24")``."""
+    return [
+        (name, f"{one.address}/{ipaddress.ip_network(f'0.0.0.0/{one.netmask}').prefixlen}")
+        for name, addresses in sorted(psutil.net_if_addrs().items())
+        for one in addresses
+        if one.family == socket.AF_INET and one.netmask
+    ]
 
 
 def root(kind: str, opts: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import salt.pillar
+
 from saltern import certificates, formulas, secrets
 from saltern import cloud as clouds
 from saltern.cloud import Cloud
@@ -33,6 +35,30 @@ def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:
     where = settings(opts)
     known = formulas.load(where["formulas"])
     return clouds.load(pillar, known, clouds.releases(where["images"]))
+
+
+def checked(opts: Mapping[str, Any]) -> Cloud:
+    """Return the cloud of the master's pillar as it is now.
+
+    :raises SalternError: The pillar is wrong; names every problem.
+    """
+    found = cloud(pillar(opts), opts)
+    if found.problems:
+        raise SalternError("\n".join(map(str, found.problems)))
+    return found
+
+
+def pillar(opts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the operator's pillar; the ext_pillar would only add what minions need.
+
+    :raises SalternError: It does not render.
+    """
+    compiled = salt.pillar.Pillar(
+        {**opts, "ext_pillar": []}, {}, opts["id"], "base"
+    ).compile_pillar()
+    if "_errors" in compiled:
+        raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
+    return compiled
 
 
 def secrets_file(opts: Mapping[str, Any]) -> str:

@@ -30,18 +30,37 @@ class Service:
 Graph = dict[str, Service]
 
 
+@dataclass(frozen=True)
+class Clustered:
+    """A service whose containers form clusters.
+
+    :ivar hosts: Every host of it, in inventory order; more than one.
+    :ivar recovery: Container to the orchestration that starts its cluster when no member is up.
+    """
+
+    hosts: tuple[str, ...]
+    recovery: Mapping[str, str]
+
+
+def clustered(cloud: Any) -> dict[str, Clustered]:
+    """Return the services of a :class:`saltern.cloud.Cloud` that are clusters of several hosts."""
+    return {
+        name: Clustered(
+            tuple(cloud.placement[name]),
+            {one: data.get("recovery", "") for one, data in formula["clusters"].items()},
+        )
+        for name, formula in cloud.catalog.items()
+        if "clusters" in formula and len(cloud.placement[name]) > 1
+    }
+
+
 def graph(cloud: Any) -> Graph:
     """Return the services of a :class:`saltern.cloud.Cloud` as a graph, in deployment order."""
     return {
         name: Service(
             name=name,
             hosts=tuple(cloud.placement[name]),
-            requires=frozenset(
-                one
-                for key in ("requires", "after")
-                for one in cloud.catalog[name].get(key, [])
-                if cloud.placement.get(one)
-            ),
+            requires=frozenset(cloud.before(name)),
             at_once=cloud.catalog[name].get("at_once", 0),
             database="database" in cloud.catalog[name],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,12 +25,14 @@ class Machine:
     :ivar memory_mb: Memory in MB.
     :ivar kvm: Its processors run virtual machines, and the kernel offers it.
     :ivar openvswitch_module: Its kernel has Open vSwitch's datapath.
+    :ivar networks: Its network interfaces and their IPv4 addresses, as ``("eth0", "10.0.0.11/24")``.
     """
 
     cpus: int = 1
     memory_mb: int = 2048
     kvm: bool = False
     openvswitch_module: bool = False
+    networks: tuple[tuple[str, str], ...] = ()
 
 
 # Name of a template to its text, None if there is none.
@@ -68,6 +71,7 @@ class Context(dict[str, Any]):
             transport_url=self.transport_url,
             memcached_servers=self.memcached_servers,
             workers=self.workers,
+            interface=self.interface,
             catalog=self.catalog,
         )
 
@@ -147,6 +151,20 @@ class Context(dict[str, Any]):
         Half its processors, as a control host runs a dozen of APIs, and one per 4 GB of memory.
         """
         return max(1, min(most, self._machine.cpus // 2, self._machine.memory_mb // 4000))
+
+    def interface(self, address: str) -> str:
+        """Return the network interface of this host whose network holds an address.
+
+        :raises SalternError: None does.
+        """
+        networks = (
+            (ipaddress.ip_interface(own).network, name) for name, own in self._machine.networks
+        )
+        # An address without a network (/32) may be a moving one in a wrong place: such come last.
+        for network, name in sorted(networks, key=lambda one: one[0].num_addresses == 1):
+            if ipaddress.ip_address(address) in network:
+                return name
+        raise SalternError(f"{address} is in no network of this host: name its interface")
 
     def catalog(self) -> dict[str, dict[str, Any]]:
         """Return the catalogue entry of every running service that has one."""

@@ -107,7 +107,7 @@ def _check_tls(settings: Mapping[str, Any]) -> list[Problem]:
 
 def _check_roles(settings: Mapping[str, Any], catalog: Catalog) -> list[Problem]:
     known = {*ROLES, *settings["roles"]}
-    known |= {role for formula in catalog.values() for role in formula["roles"]}
+    known |= {role for formula in catalog.values() for role in formula.get("roles", [])}
     used = [
         (f"saltern:hosts:{name}:roles", host["roles"]) for name, host in settings["hosts"].items()
     ]
@@ -142,7 +142,7 @@ def _check_placement(cloud: Cloud, catalog: Catalog) -> list[Problem]:
                 key = f"saltern:services:{needed}:enabled"
                 wrong.append(Problem(key, f"is false, but {name} requires it", "Enable it"))
             elif not cloud.placement[needed]:
-                roles = ", ".join(cloud.catalog[needed]["roles"])
+                roles = ", ".join(cloud.catalog[needed].get("roles", []))
                 what = f"no host runs {needed}, which {name} requires"
                 remedy = f"Give a host one of its roles: {roles}"
                 wrong.append(Problem("saltern:hosts", what, remedy))

@@ -1,4 +1,5 @@
-# Three control hosts and two compute hosts; addresses .9 and .10 belong to no host.
+# Three control hosts and two compute hosts; addresses .9 and .10 belong to no host: keepalived moves them between
+# the control hosts. MariaDB, RabbitMQ and OVN's databases are clusters of the three; one of them may fail.
 saltern:
   release: "2026.2"
   internal_address: 10.0.0.9

@@ -9,9 +9,21 @@ Take the lock of the cloud:
   rollout.locked:
     - failhard: True
 
+Pull the images that are missing:
+  rollout.pulled:
+    - missing: True
+    - at_once: 10
+    - deadline: 3600
+    - failhard: True
+
 Ask every host what would change:
   rollout.planned:
     - deadline: 600
+    - failhard: True
+
+Decide who forms which cluster:
+  rollout.formed:
+    - deadline: 300
     - failhard: True
 
 Apply the changes, service by service:

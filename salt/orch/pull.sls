@@ -13,9 +13,8 @@ See that every host answers:
     - deadline: 120
     - failhard: True
 
-Pull the images:
-  rollout.called:
-    - function: saltern.pull
+Pull the images by digest:
+  rollout.pulled:
     - at_once: 10
     - deadline: 3600
     - failhard: True

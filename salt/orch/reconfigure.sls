@@ -14,6 +14,12 @@ Ask every host what would change:
     - deadline: 600
     - failhard: True
 
+Decide who forms which cluster:
+  rollout.formed:
+    - only: configuration
+    - deadline: 300
+    - failhard: True
+
 Apply the changes of configuration, service by service:
   rollout.applied:
     - only: configuration

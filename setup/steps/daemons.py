@@ -9,31 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from steps import Outcome, SetupError, code, processes
+from steps import Outcome, SetupError, code, processes, saltconfig
 from steps.settings import Settings, write
 
 PATIENCE = 60  # seconds for a daemon to come up
-UNIT = """\
-# Written by Saltern's `make setup`.
-[Unit]
-Description=Saltern's Salt {role}
-After=network-online.target{after}
-Wants=network-online.target
-
-[Service]
-Type=notify
-NotifyAccess=all
-ExecStart={program} --config-dir={config_dir} --log-level=quiet
-RuntimeDirectory=saltern
-RuntimeDirectoryMode=0750
-RuntimeDirectoryPreserve=yes
-KillMode={kill_mode}
-LimitNOFILE=100000
-Restart=on-failure
-
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 def master(config: Settings) -> Outcome:
@@ -95,14 +74,8 @@ def _stamp(config: Settings, role: str) -> str:
 
 def _start_unit(config: Settings, role: str, program: Path) -> None:
     unit = f"saltern-{role}"
-    text = UNIT.format(
-        role=role,
-        program=program,
-        config_dir=config.config_dir,
-        after=" docker.service saltern-master.service" if role == "minion" else "",
-        # Jobs under way outlive the minion's restart, as with Debian's own unit.
-        kill_mode="process" if role == "minion" else "mixed",
-    )
+    values = {"role": role, "program": program, "config_dir": config.config_dir}
+    text = saltconfig.fill("salt.service", values)
     write(Path(f"/etc/systemd/system/{unit}.service"), text, 0o644)
     for command in (["daemon-reload"], ["enable", unit], ["restart", unit]):
         done = subprocess.run(["systemctl", *command], capture_output=True, text=True, check=False)

@@ -6,13 +6,19 @@ the functions under it.
 
 from __future__ import annotations
 
+import sys
+
 import salt.config
 import salt.crypt
 import salt.key
-import salt.utils.crypt
 
 from steps import Outcome, SetupError
-from steps.settings import Settings
+from steps.settings import CHECKOUT, Settings
+
+sys.path.insert(0, str(CHECKOUT / "_utils"))
+
+from saltern import minionkeys
+from saltern.errors import SalternError
 
 # As in master.conf and minion.conf. Salt 3008 reads a minion's private key anew for every message:
 # 35 ms with 2048 bits, 107 with 3072, 256 with 4096.
@@ -25,18 +31,7 @@ def own(config: Settings, role: str) -> str:
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (place / f"{role}.pem").exists():
         salt.crypt.write_keys(str(place), role, KEYSIZE)
-    return finger((place / f"{role}.pub").read_text())
-
-
-def finger(public_key: str) -> str:
-    """SHA-256 fingerprint of a public key as `salt-call key.finger` and `master_finger` have it.
-
-    Not as `salt-key --finger` of 3008.3 has it: that one hashes the BEGIN and END lines too, and so
-    never agrees with what a minion says of itself (salt.utils.crypt.pem_finger: path, key).
-    """
-    lines = [line for line in public_key.splitlines() if line.strip()]
-    body = "\n".join(lines[1:-1]) + "\n"
-    return salt.utils.crypt.pem_finger(key=body.encode(), sum_type="sha256")
+    return minionkeys.finger((place / f"{role}.pub").read_text())
 
 
 def accept(config: Settings) -> Outcome:
@@ -45,33 +40,14 @@ def accept(config: Settings) -> Outcome:
     Raises:
         SetupError: the master knows another key under that id.
     """
-    wanted = own(config, "minion")
+    short = f"sha256 {own(config, 'minion')[:17]}..."
+    public = (config.config_dir / "pki/minion/minion.pub").read_text()
     with salt.key.get_key(salt.config.master_config(str(config.config_dir / "master"))) as master:
-        state, known = _known(master, config.id)
-        if state == "accepted" and known == wanted:
-            return Outcome(f"{config.id} accepted, {_short(wanted)}")
-        if not known:
-            public = (config.config_dir / "pki/minion/minion.pub").read_text()
-            master.cache.store("keys", config.id, {"state": "pending", "pub": public})
-            state, known = _known(master, config.id)
-        if known != wanted or state != "pending":
+        try:
+            changed = minionkeys.accept(master, config.id, public)
+        except SalternError as error:
             raise SetupError(
-                f"the master has the key of another minion '{config.id}' ({state}, {known}); "
-                f"this host's is {wanted}.\nIf the other is obsolete: "
-                f".venv/bin/salt-key -d {config.id}, then set up again; else choose another ID="
-            )
-        master.accept(match_dict={"minions_pre": [config.id]})
-        if _known(master, config.id) != ("accepted", wanted):
-            raise SetupError(f"the key of '{config.id}' was not accepted: see `salt-key -L`")
-    return Outcome(f"{config.id} accepted by fingerprint, {_short(wanted)}", changed=True)
-
-
-def _known(master: salt.key.Key, minion: str) -> tuple[str, str]:
-    key = master.cache.fetch("keys", minion)
-    if not key:
-        return "", ""
-    return key["state"], finger(key["pub"])
-
-
-def _short(fingerprint: str) -> str:
-    return f"sha256 {fingerprint[:17]}..."
+                f"{error} (of .venv/bin), then set up again; else choose another ID="
+            ) from error
+    done = "accepted by fingerprint" if changed else "accepted"
+    return Outcome(f"{config.id} {done}, {short}", changed)

@@ -26,7 +26,8 @@ def systemd() -> bool:
 def find(program: str, *words: str) -> list[int]:
     """Process ids, lowest first, whose command line has a program of this name and these words.
 
-    The process table instead of pid files: those outlive their process.
+    The process table instead of pid files: those outlive their process. Containers' processes stand in
+    it as well, and a host of the test bed runs the very same daemons: they are none of ours.
     """
     return sorted(
         pid
@@ -37,10 +38,13 @@ def find(program: str, *words: str) -> list[int]:
 
 
 def _command_lines() -> Iterator[tuple[int, list[str]]]:
+    own = Path("/proc/self/ns/pid").readlink()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
+            if (entry / "ns/pid").readlink() != own:
+                continue
             # setproctitle(3) replaces the NULs between arguments by spaces
             line = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:

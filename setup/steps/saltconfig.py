@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import resource
-from pathlib import Path
-from string import Template
+from collections.abc import Mapping
+
+import jinja2
 
 from steps import Outcome, SetupError, keys
-from steps.settings import Settings, write
+from steps.settings import CHECKOUT, Settings, write
 
-TEMPLATES = Path(__file__).resolve().parents[1]
+# What a host needs is served to it as well: orch.bootstrap_servers writes the same files there.
+TEMPLATES = (CHECKOUT / "setup", CHECKOUT / "salt/bootstrap/files")
 
 
 def files(config: Settings) -> list[str]:
@@ -60,4 +62,14 @@ def render(config: Settings, name: str, master_finger: str = "") -> str:
             raise SetupError(
                 f"{key} {value!r} has characters that Salt's configuration cannot hold"
             )
-    return Template((TEMPLATES / f"{name}.conf").read_text()).substitute(values | numbers)
+    return fill(f"{name}.conf", values | numbers)
+
+
+def fill(name: str, values: Mapping[str, object]) -> str:
+    """The text of a template; a name that it has and ``values`` has not is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name).render(values)

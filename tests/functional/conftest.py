@@ -17,6 +17,8 @@ import pytest
 import salt.config
 import salt.loader
 
+from .members import Members
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -119,6 +121,20 @@ def call(salt_loaded: SimpleNamespace) -> Callable[..., Any]:
         return salt_loaded.modules[function](*args, **kwargs)
 
     return caller
+
+
+@pytest.fixture
+def members(minion_opts: dict[str, Any], image: str) -> Iterator[Callable[..., Members]]:
+    """Return a function that makes three hosts for some services."""
+    made: list[Members] = []
+
+    def make(*services: str) -> Members:
+        made.append(Members(minion_opts, image, services))
+        return made[0]
+
+    yield make
+    for one in made:
+        one.remove()
 
 
 @pytest.fixture

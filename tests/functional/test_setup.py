@@ -9,6 +9,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -275,3 +276,26 @@ def test_clean_without_confirmation_only_lists(machine: Machine):
     assert f"{machine.root}/etc" in asked.stdout
     assert "CONFIRM=yes" in asked.stdout
     assert (machine.config / "master").exists()
+
+
+def test_daemons_of_containers_are_not_taken_for_this_machines(tmp_path: Path):
+    """A host of the test bed runs the same daemons under the same paths."""
+    config_dir = tmp_path / "salt"
+    daemon = tmp_path / "salt-minion"
+    daemon.write_text("#!/bin/sh\necho up\nread line\n")
+    daemon.chmod(0o755)
+    command = [str(daemon), f"--config-dir={config_dir}"]
+    look = "import sys; from pathlib import Path; from steps import processes; "
+    look += "print(processes.salt(Path(sys.argv[1]), 'minion'))"
+
+    def found() -> str:
+        looking = [sys.executable, "-c", look, str(config_dir)]
+        return subprocess.check_output(looking, text=True, cwd=CHECKOUT / "setup").strip()
+
+    for prefix, ours in (([], True), (["unshare", "--pid", "--fork"], False)):
+        with subprocess.Popen(
+            [*prefix, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            process.stdout.readline()
+            assert (found() == f"[{process.pid}]") is ours
+            process.communicate("\n")

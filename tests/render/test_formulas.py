@@ -21,9 +21,10 @@ PARSERS = {
 
 
 def context(topology: str, service: str, host: str) -> templates.Context:
-    names = templates.Context(
-        view(topology, host), service, templates.Machine(cpus=4, memory_mb=8192)
-    )
+    cloud = view(topology, host)
+    networks = (("eth0", f"{cloud['host']['address']}/24"),)
+    machine = templates.Machine(cpus=4, memory_mb=8192, networks=networks)
+    names = templates.Context(cloud, service, machine)
     names |= {one: f"/var/lib/saltern/{one}" for one in ("keyrings", "certificates")}
     return names
 

@@ -180,6 +180,20 @@ def test_a_service_can_depend_on_an_option_of_another():
     assert "ovn" in cloud.load(forced, SWITCH).catalog
 
 
+def test_a_service_beside_another_shares_its_hosts_and_its_place_in_the_order():
+    several = "services.haproxy.hosts | length > 1"
+    catalog = {**CATALOG, "keepalived": {"summary": "", "beside": "haproxy", "enabled": several}}
+    made = cloud.load(PILLAR, catalog)
+    assert made.placement["keepalived"] == ["c1", "c2"]
+    assert [wave for wave in made.waves() if "keepalived" in wave] == [["keepalived"]]
+    assert made.before("keepalived") == {"haproxy"}
+    assert "keepalived" in made.before("keystone")
+    alone = pillar(saltern__services={"haproxy": {"hosts": ["c1"]}})
+    assert "keepalived" not in cloud.load(alone, catalog).catalog
+    off = pillar(saltern__services={"keepalived": {"enabled": False}})
+    assert "keepalived" not in cloud.load(off, catalog).catalog
+
+
 def test_parts_of_a_service_can_depend_on_host_and_options():
     loaded = cloud.load(PILLAR, SWITCH)
     compute = loaded.view("n1", {}, {})["formulas"]["agents"]

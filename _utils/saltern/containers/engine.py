@@ -170,6 +170,20 @@ class Engine:
                 if "error" in event:
                     raise SalternError(f"image {image} cannot be pulled: {event['error']}")
 
+    def digest(self, image: str) -> str:
+        """Return what the registry holds under an image's name: the digest of its manifest."""
+        with self._errors():
+            return self._api.inspect_distribution(image)["Descriptor"]["digest"]
+
+    def tag(self, image: str, name: str) -> None:
+        """Give an image one more name, which any other image loses.
+
+        :param name: With a tag.
+        """
+        repository, _, tag = name.rpartition(":")
+        with self._errors():
+            self._api.tag(image, repository, tag)
+
     # -- processes in containers ---------------------------------------------------------------
 
     def execute(

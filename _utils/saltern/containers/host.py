@@ -151,7 +151,7 @@ class Host:
             self.engine.stop(one.id)
         return True
 
-    def started(self, name: str, deadline: float, restart: bool = False) -> None:
+    def started(self, name: str, deadline: float, restart: bool = False, wait: bool = True) -> None:
         """Start a container as it is, or stop and start it, and wait for its health.
 
         :raises SalternError: It did not come up.
@@ -162,6 +162,8 @@ class Host:
                 self.engine.stop(one.id)
             since = None if one.state == "running" and not restart else time.time()
             self.engine.start(one.id)
+            if not wait:
+                return
             verdict = gate(self.engine, one.id, deadline, since)
         if not verdict.healthy:
             raise SalternError(f"{name} {verdict.reason}.\nIts last lines:\n{verdict.logs}")
@@ -229,7 +231,7 @@ class Host:
 
     def _replacement(self, spec: Spec) -> Replacement:
         name = self.full_name(spec.name)
-        return Replacement(self.engine, name, spec.deadline, self._progress)
+        return Replacement(self.engine, name, spec.deadline, self._progress, spec.stop_when)
 
     def _create(
         self,

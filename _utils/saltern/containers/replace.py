@@ -4,7 +4,7 @@ Beside ``NAME``, which serves, a replacement knows ``NAME.next`` (created, never
 ``NAME.previous`` (the old one, stopped) and ``NAME.failed`` (a new one that did not come up, kept
 for inspection until the next replacement)::
 
-    create next -> stop NAME -> NAME becomes previous -> next becomes NAME -> start
+    create next -> wait for stop_when -> stop NAME -> NAME becomes previous -> next becomes NAME -> start
         healthy:  remove previous
         else:     NAME becomes failed -> previous becomes NAME -> start it
 
@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from saltern.containers.engine import ConflictError, Engine, NotFoundError
+from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
 from saltern.containers.health import Verdict, gate
+from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
 
 
@@ -77,6 +78,8 @@ class Replacement:
     :param name: The container's full name.
     :param deadline: Seconds that it may take to become healthy.
     :param progress: Told the name of each step when it is done.
+    :param stop_when: Command in the old container, if it is healthy, that must succeed before it is
+        stopped: others can do without this member.
     """
 
     def __init__(
@@ -85,11 +88,13 @@ class Replacement:
         name: str,
         deadline: float,
         progress: Callable[[str], None] = lambda step: None,
+        stop_when: Sequence[str] | None = None,
     ) -> None:
         self._engine = engine
         self._name = name
         self._deadline = deadline
         self._done = progress
+        self._stop_when = stop_when
 
     @property
     def next(self) -> str:
@@ -137,6 +142,7 @@ class Replacement:
         self._done("created")
         old = self._engine.exists(self._name)
         if old:
+            self._wait_until_dispensable()
             self._engine.stop(self._name)
             self._done("stopped")
             self._engine.rename(self._name, self.previous)
@@ -201,6 +207,30 @@ class Replacement:
                 f"a container named {self._name} exists and was not made by Saltern: "
                 f"rename or remove it (docker rename {self._name} ...)"
             )
+
+    def _wait_until_dispensable(self) -> None:
+        """Wait until the old container may be stopped; one that is not healthy always may.
+
+        :raises SalternError: It may not; it goes on running.
+        """
+        end = time.monotonic() + self._deadline
+        while self._stop_when:
+            state = self._engine.inspect(self._name)["State"]
+            if not state["Running"] or (state.get("Health") or {}).get("Status") == "unhealthy":
+                return
+            try:
+                done = self._engine.execute(self._name, list(self._stop_when), timeout=60)
+            except TimedOutError:
+                done = Result(None, "", f"{self._stop_when[0]} took longer than 60 s")
+            if done.retcode == 0:
+                return
+            if time.monotonic() > end:
+                said = f"{done.stdout}\n{done.stderr}".strip()
+                self._engine.remove(self.next)
+                raise SalternError(
+                    f"{self._name} was not stopped, as others cannot do without it now:\n{said}"
+                )
+            time.sleep(2)
 
     def _set_aside(self) -> None:
         """Stop the container in the place and name it failed; an older failed one goes."""

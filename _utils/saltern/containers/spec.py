@@ -12,8 +12,8 @@ from typing import Any
 from saltern.containers import fields as parse
 from saltern.errors import SalternError
 
-# Not part of what a container is: the image is compared by its id, the deadline is about starting.
-_NOT_COMPARED = ("image", "deadline")
+# Not part of what a container is: the image is compared by its id, the others are about replacing it.
+_NOT_COMPARED = ("image", "deadline", "stop_when")
 # A privileged container has every capability and may gain privileges (sudo, rootwrap) by default.
 _PRIVILEGED_DEFAULTS: dict[str, Any] = {"cap_drop": [], "security_opt": []}
 
@@ -87,6 +87,7 @@ class Spec:
     init: bool = _field(parse.flag, False)
     teardown: tuple[str, ...] | None = _field(parse.words)
     deadline: int = _field(parse.number(1, "seconds", int), 120)
+    stop_when: tuple[str, ...] | None = _field(parse.words)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:

@@ -23,6 +23,9 @@ GENERATED = ".saltern"
 PYTHON = f"{GENERATED}/python"
 CERTIFICATES = f"{GENERATED}/ca-certificates"
 BUNDLE = f"{GENERATED}/build-ca-bundle.crt"
+# What orch.bootstrap_servers makes the Salt minion's virtualenv from.
+MINION = f"{GENERATED}/minion"
+_MINION_FILES = ("requirements.txt", "virtualenv")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ def context(image: Image, catalog: Catalog, options: Options) -> Context:
             files[f"{CERTIFICATES}/{path.stem}.crt"] = _existing(path, "ca_certificates")
     if BUNDLE in image.text:
         files[BUNDLE] = Path(options.build_ca_bundle)
+    if MINION in image.text:
+        served = catalog.root.parent / "salt/bootstrap/files"
+        files |= {f"{MINION}/{name}": (served / name).resolve() for name in _MINION_FILES}
     if PYTHON in image.text:
         wanted = [one for one in [image.variables["project"], *image.variables["python"]] if one]
         projects = {project_key(_distribution(one)) for one in wanted}

@@ -11,14 +11,26 @@ import docker.errors
 from saltern.errors import SalternError
 
 
-def push(docker_client: docker.APIClient, full_name: str, retries: int = 3) -> str:
+def push(
+    docker_client: docker.APIClient, full_name: str, retries: int = 3, built_as: str = ""
+) -> str:
     """Push one image.
 
     :param full_name: ``registry/namespace/image:tag``.
+    :param built_as: The image's name where it was built for no registry; it is taken if there is
+        none of the full name, which then is given to it for the push alone.
     :returns: The digest the registry gave it, ``sha256:...``.
     :raises SalternError: The registry refuses, or does not answer.
     """
     repository, _, tag = full_name.rpartition(":")
+    if built_as and built_as != full_name and not docker_client.images(full_name):
+        if not docker_client.images(built_as):
+            raise SalternError(f"neither {full_name} nor {built_as} is here. Was it built?")
+        docker_client.tag(built_as, repository, tag)
+        try:
+            return push(docker_client, full_name, retries)
+        finally:
+            docker_client.remove_image(full_name, noprune=True)
 
     def once() -> str:
         digest = ""

@@ -86,11 +86,21 @@ class Workshop:
         """Push to the registry; return image name to digest (``sha256:...``)."""
         if not self.options.registry:
             raise SalternError("saltern:images:registry is empty: name the registry to push to")
-        return self._each(registry.push, names)
+        local = self.options.changed(registry="")
+
+        def push(docker_client: Any, name: str) -> str:
+            full_name, built_as = self.options.name(name), local.name(name)
+            return registry.push(docker_client, full_name, self.options.retries, built_as)
+
+        return self._each(push, names)
 
     def pull(self, names: Names = ()) -> dict[str, str]:
         """Pull from the registry; return image name to image id."""
-        return self._each(registry.pull, names)
+
+        def pull(docker_client: Any, name: str) -> str:
+            return registry.pull(docker_client, self.options.name(name), self.options.retries)
+
+        return self._each(pull, names)
 
     def sizes(self, names: Names = ()) -> dict[str, Any]:
         """Return sizes in bytes, shared layers counted once.
@@ -105,13 +115,10 @@ class Workshop:
         finally:
             docker_client.close()
 
-    def _each(self, action: Any, names: Names) -> dict[str, str]:
+    def _each(self, action: Callable[[Any, str], str], names: Names) -> dict[str, str]:
         docker_client = client()
         try:
-            return {
-                name: action(docker_client, self.options.name(name), self.options.retries)
-                for name in self._names(names)
-            }
+            return {name: action(docker_client, name) for name in self._names(names)}
         finally:
             docker_client.close()
 

@@ -1,0 +1,33 @@
+# Form the database cluster of a new cloud, and nothing else: its first host forms it, the others join one by one.
+# orch.deploy does the same by itself. Where a member holds data already, nothing is formed anew.
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - services: [mariadb]
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+Ask every host what would change:
+  rollout.planned:
+    - deadline: 600
+    - failhard: True
+
+Decide who forms the cluster:
+  rollout.formed:
+    - deadline: 300
+    - failhard: True
+
+Run the members, one after the other:
+  rollout.applied:
+    - deadline: 1800
+    - failhard: True
+
+See that all members are in step:
+  rollout.decided:
+    - service: mariadb
+    - facts: galera.status
+    - decision: galera.agree
+    - failhard: True

@@ -1,0 +1,26 @@
+# Take a host out of the cloud for good, while the pillar still has it: its services are stopped, the clusters, Nova
+# and Neutron forget it: pillar='{"remove": "control3", "confirm": "yes"}'. A host that does not answer must be off.
+# Then take it out of the pillar and run orch.deploy.
+
+Ask for confirmation:
+  rollout.confirmed:
+    - what: the host named by `remove` from every cluster, and stops its services
+    - failhard: True
+
+Check the pillar and the secrets:
+  rollout.validated:
+    - failhard: True
+
+Take the lock of the cloud:
+  rollout.locked:
+    - failhard: True
+
+See that every other host answers:
+  rollout.preflight:
+    - deadline: 120
+    - failhard: True
+
+Stop its services, and let the clusters, Nova and Neutron forget it:
+  rollout.removed:
+    - deadline: 900
+    - failhard: True

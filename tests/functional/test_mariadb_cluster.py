@@ -1,0 +1,124 @@
+"""MariaDB on three hosts: formed once, changed one by one, and never with fewer rows than were acknowledged."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pymysql
+import pytest
+
+from saltern import galera
+from saltern.formation import RefusedError
+
+from .members import HOSTS, Members
+from .services import until
+
+SMALL = {
+    "buffer_pool_mb": 32,
+    "log_file_mb": 32,
+    "gcache_mb": 16,
+    "containers": {"mariadb": {"deadline": 900}},
+}
+
+
+@pytest.fixture
+def mariadb(members) -> Members:
+    """Return three hosts for MariaDB."""
+    return members("mariadb")
+
+
+def query(members: Members, host: str, statement: str) -> list[Any]:
+    """Run a statement on a member and return its rows."""
+    connection = pymysql.connect(
+        host=members.address(host),
+        user="root",
+        password=members.secret("mariadb.root_password"),
+        connect_timeout=10,
+        autocommit=True,
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def in_step(members: Members, rows: int) -> bool:
+    """Return whether all members are in one named cluster and hold the same rows."""
+    facts = {host: members.call(host, None, "galera.status") for host in HOSTS}
+    galera.agree(HOSTS, facts)
+    sums = {str(query(members, host, "CHECKSUM TABLE kept.numbers")) for host in HOSTS}
+    counts = {query(members, host, "SELECT COUNT(*) FROM kept.numbers")[0][0] for host in HOSTS}
+    return len(sums) == 1 and counts == {rows}
+
+
+def kill(members: Members, hosts: tuple[str, ...] = HOSTS) -> None:
+    """Kill the servers of several hosts at once, as a power cut does."""
+    numbers = [
+        number
+        for host in hosts
+        for number, name in members.top(host, "mariadb")
+        if name == "mariadbd"
+    ]
+    assert len(numbers) == len(hosts)
+    for number in numbers:
+        os.kill(number, signal.SIGKILL)
+
+
+def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
+    made = mariadb.cloud(mariadb=SMALL)
+    assert mariadb.deploy("mariadb", made).prepare == {"one": {"form": ["mariadb"]}}
+    query(mariadb, "one", "CREATE DATABASE kept")
+    query(mariadb, "one", "CREATE TABLE kept.numbers (n INT PRIMARY KEY)")
+    query(mariadb, "two", "INSERT INTO kept.numbers VALUES (1), (2), (3)")
+    until(lambda: in_step(mariadb, 3), "the members are in step")
+
+    # One after the other, with new configuration.
+    changed = mariadb.cloud(mariadb={**SMALL, "max_connections": 500})
+    assert not mariadb.deploy("mariadb", changed).prepare
+    until(lambda: in_step(mariadb, 3), "the members are in step after the change")
+
+    # A power cut: they come back by themselves.
+    query(mariadb, "three", "INSERT INTO kept.numbers VALUES (4)")
+    kill(mariadb)
+    until(lambda: in_step(mariadb, 4), "the members are back and in step", 300)
+
+    # All are stopped, and one is behind: the one with every write is found.
+    mariadb.call("one", None, "container.stopped", "mariadb")
+    query(mariadb, "two", "INSERT INTO kept.numbers VALUES (5)")
+    for host in ("two", "three"):
+        mariadb.call(host, None, "container.stopped", "mariadb")
+    with pytest.raises(RefusedError, match="no member is up, and one, two, three hold data"):
+        mariadb.deploy("mariadb", changed)
+    recover(mariadb, changed)
+    until(lambda: in_step(mariadb, 5), "the members are in step after the recovery", 300)
+
+    # A lost disk: what is left is copied, nothing is formed.
+    mariadb.lose("one", "mariadb")
+    assert mariadb.deploy("mariadb", changed).orders["mariadb"][0] == "one"
+    until(lambda: in_step(mariadb, 5), "the new member has everything", 300)
+
+
+def test_one_host_grows_to_three(mariadb: Members) -> None:
+    alone = mariadb.cloud(("two",), mariadb=SMALL)
+    assert mariadb.deploy("mariadb", alone) is None
+    query(mariadb, "two", "CREATE DATABASE kept")
+    query(mariadb, "two", "CREATE TABLE kept.numbers (n INT PRIMARY KEY)")
+    query(mariadb, "two", "INSERT INTO kept.numbers VALUES (1), (2)")
+    made = mariadb.cloud(mariadb=SMALL)
+    assert mariadb.deploy("mariadb", made).orders == {"mariadb": ("one", "three", "two")}
+    until(lambda: in_step(mariadb, 2), "the members are in step")
+
+
+def recover(members: Members, made: Any) -> None:
+    """Do what orch.mariadb_recovery does."""
+    up = {host: members.call(host, None, "galera.status") for host in HOSTS}
+    for host in galera.down(HOSTS, up)[0]:
+        members.call(host, None, "galera.stop")
+    facts = {host: members.call(host, made, "galera.position") for host in HOSTS}
+    chosen, _ = galera.choose(HOSTS, facts)
+    assert chosen.keys() <= {"two", "three"}
+    for host, arguments in chosen.items():
+        members.call(host, made, "galera.bootstrap", **arguments)
+    for host in HOSTS:
+        members.call(host, None, "galera.join")

@@ -1,0 +1,78 @@
+"""RabbitMQ on three hosts: formed once, joined by the others, queues that outlive any one of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .members import HOSTS, Members
+from .services import until
+
+SMALL = {"memory_mb": 512, "containers": {"rabbitmq": {"deadline": 600}}}
+
+
+@pytest.fixture
+def rabbitmq(members) -> Members:
+    """Return three hosts for RabbitMQ."""
+    return members("rabbitmq")
+
+
+def running(members: Members, host: str) -> set[str]:
+    """Return the hosts whose nodes run, as one of them sees it."""
+    status = members.run(host, "rabbitmq", "rabbitmqctl", "cluster_status", "--formatter", "json")
+    nodes = {node.partition("@")[2] for node in json.loads(status)["running_nodes"]}
+    return {one for one in HOSTS if members.address(one) in nodes}
+
+
+def declare(members: Members, host: str, name: str) -> None:
+    """Declare a quorum queue."""
+    queue = (
+        f'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"{name}">>), true, false, '
+        '[{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>).'
+    )
+    members.run(host, "rabbitmq", "rabbitmqctl", "eval", queue)
+
+
+def replicas(members: Members, host: str) -> int:
+    """Return on how many nodes the only queue has a copy that is up."""
+    listed = members.run(
+        host, "rabbitmq", "rabbitmqctl", "list_queues", "name", "online", "--formatter", "json"
+    )
+    return len(json.loads(listed)[0]["online"])
+
+
+def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Members) -> None:
+    made = rabbitmq.cloud(rabbitmq=SMALL)
+    assert rabbitmq.deploy("rabbitmq", made).prepare == {"one": {"form": ["rabbitmq"]}}
+    for host in HOSTS:
+        assert running(rabbitmq, host) == set(HOSTS)
+    declare(rabbitmq, "one", "kept")
+    assert replicas(rabbitmq, "two") == 3
+
+    changed = rabbitmq.cloud(rabbitmq={**SMALL, "heartbeat": 30})
+    assert not rabbitmq.deploy("rabbitmq", changed).prepare
+    assert replicas(rabbitmq, "one") == 3
+
+    # A lost disk: the others forget the node, it joins as a new one and gets its copies.
+    rabbitmq.lose("three", "rabbitmq")
+    decided = rabbitmq.deploy("rabbitmq", changed)
+    assert decided.orders["rabbitmq"][0] == "three"
+    assert "three" in decided.forget[HOSTS[0]]["hosts"]
+    assert running(rabbitmq, "three") == set(HOSTS)
+    until(lambda: replicas(rabbitmq, "three") == 3, "the queue has three copies again", 300)
+
+    # While one is missing, the others are indispensable.
+    rabbitmq.call("three", None, "container.stopped", "rabbitmq")
+    impatient = {"heartbeat": 40, "containers": {"rabbitmq": {"deadline": 5}}}
+    other = rabbitmq.cloud(rabbitmq={**SMALL, **impatient})
+    with pytest.raises(Exception, match="was not stopped, as others cannot do without it"):
+        rabbitmq.apply("one", other, "rabbitmq")
+    assert running(rabbitmq, "one") == {"one", "two"}
+
+    # All stopped: none would get ready alone.
+    for host in ("one", "two"):
+        rabbitmq.call(host, None, "container.stopped", "rabbitmq")
+    decided = rabbitmq.deploy("rabbitmq", changed)
+    assert decided.prepare == {key: {"start": ["rabbitmq"]} for key in HOSTS}
+    assert replicas(rabbitmq, "one") == 3
