@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from clouds import ROOT, TOPOLOGIES, load, source, view
 
@@ -46,7 +48,7 @@ def test_agents_read_files_that_are_written(topology):
         read: set[str] = set()
         for container in view(topology, host)["formulas"]["neutron-agents"]["containers"].values():
             words = [*container["command"], *container.get("teardown", [])]
-            read |= {word.partition("=")[2] for word in words if word.startswith("--config-file")}
+            read |= set(re.findall(r"--config-file=(\S+)", " ".join(words)))
         assert read == written
 
 
