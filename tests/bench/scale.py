@@ -95,11 +95,16 @@ def main() -> None:
                 bed.grow(count)
                 scale[str(count)] = measure(bed)
             console.print(f"{count} hosts: {scale[str(count)]}")
+            note(scale)
+    show(scale, console)
+
+
+def note(scale: dict[str, dict[str, Any]]) -> None:
+    """Add the figures to those of the other benchmarks."""
     RESULT.parent.mkdir(exist_ok=True)
     figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     figures["scale"] = figures.get("scale", {}) | scale
     RESULT.write_text(json.dumps(figures, indent=2) + "\n")
-    show(scale, console)
 
 
 def show(scale: dict[str, dict[str, Any]], console: Console) -> None:
