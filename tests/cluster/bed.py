@@ -57,10 +57,13 @@ class Bed:
 
     # -- up, down, status ----------------------------------------------------------------------
 
-    def up(self, bootstrap: bool = True, show: Callable[[str], None] = print) -> None:
+    def up(
+        self, bootstrap: bool = True, images: bool = True, show: Callable[[str], None] = print
+    ) -> None:
         """Bring the bed up, or repair it; where nothing is missing, nothing is touched.
 
         :param bootstrap: Prepare the hosts, too (``orch.bootstrap_servers``).
+        :param images: Push this machine's images to the registry.
         :param show: Gets a line a step.
         """
         steps: list[tuple[str, Callable[[], str]]] = [
@@ -70,8 +73,9 @@ class Bed:
             ("Salt master", self._master),
             ("Pillar", self._fill_pillar),
             ("SSH", self._ssh),
-            ("Images", self._push),
         ]
+        if images:
+            steps.append(("Images", self._push))
         if bootstrap:
             steps.append(("Bootstrap", self._bootstrap))
         began = time.monotonic()
@@ -251,7 +255,9 @@ class Bed:
             if state.out.strip() in ("running", "degraded"):
                 return
             if time.monotonic() > end:
-                raise SalternError(f"{name} does not boot: docker exec {self.machine.full(name)} journalctl")
+                raise SalternError(
+                    f"{name} does not boot: docker exec {self.machine.full(name)} journalctl"
+                )
             time.sleep(0.2)
 
     def _master(self) -> str:

@@ -64,14 +64,14 @@ class Machine:
     def ensure(
         self, name: str, address: str, body: Mapping[str, Any], volumes: Sequence[str]
     ) -> str:
-        """Make a container run as wanted; one made from something else is made anew, its data gone.
+        """Make a container run as wanted; one made otherwise is made anew, its data gone.
 
         :param name: Without the bed's name.
         :param volumes: Its volumes, without the bed's name.
-        :returns: What was done: nothing (empty), ``started`` or ``created``.
+        :returns: What was done, or is to be known of it; nothing (empty) if it is as it should be.
         """
         full = self.full(name)
-        body = {**body, "Image": self.image_id(body["Image"])}
+        image = self.image_id(body["Image"])
         wanted = hashlib.sha256(json.dumps([body, address], sort_keys=True).encode()).hexdigest()
         there = self.inspect(name)
         if there and there["Config"]["Labels"].get(SPEC) != wanted:
@@ -94,7 +94,8 @@ class Machine:
         if not there["State"]["Running"]:
             self.api.start(full)
             return "started"
-        return ""
+        # Its data may be worth more than a new image.
+        return "" if there["Image"] == image else "has an older image (cluster-down ends that)"
 
     def image_id(self, image: str) -> str:
         """Return an image's id.
