@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,10 +141,12 @@ class Machine:
             for parent in sorted({Path(path).parent for path in files}):
                 entry = tarfile.TarInfo(str(parent).lstrip("/"))
                 entry.type, entry.mode = tarfile.DIRTYPE, _mode(parent)
+                entry.mtime = int(time.time())
                 archive.addfile(entry)
             for path, text in files.items():
                 entry = tarfile.TarInfo(path.lstrip("/"))
                 entry.size, entry.mode = len(text.encode()), _mode(Path(path).parent) & 0o666
+                entry.mtime = int(time.time())
                 archive.addfile(entry, io.BytesIO(text.encode()))
         self.api.put_archive(self.full(name), "/", buffer.getvalue())
         return True
