@@ -64,7 +64,7 @@ def test_a_second_time_changes_nothing(bed: Bed):
     again = bed.orch("bootstrap_servers")
 
     assert "Nothing to change." in again.err
-    assert f"{len(bed.hosts)} minions answer, 0 new." in again.err
+    assert f"{len(bed.hosts)} hosts ready, 0 new." in again.err
 
 
 def test_the_minion_is_hardened_as_set_ups(bed: Bed):
@@ -100,8 +100,8 @@ def test_a_key_that_is_not_the_hosts_own_is_refused(bed: Bed):
     assert f"the key of another minion '{host}'" in last_block(refused.err)
     bed.salt("salt-key", "--yes", "--delete", host)
     accepted = bed.orch("bootstrap_servers", hosts=[host])
-    assert "1 minion answer, 1 new." in accepted.err
-    assert bed.run("master", "cat", f"{KEYS}/minions/{host}").out == own
+    assert "1 host ready, 1 new." in accepted.err
+    assert bed.run("master", "cat", f"{KEYS}/minions/{host}").out.strip() == own.strip()
 
 
 def test_hosts_that_cannot_be_reached_are_named_each_with_its_reason(bed: Bed):
