@@ -110,6 +110,22 @@ class Cloud:
         for option, declared in self.catalog[service].get("options", {}).items():
             yield from _formatted(values[option], declared, form, option)
 
+    def outline(self, host: str) -> dict[str, Any]:
+        """Return what any service may know of the cloud as one host sees it; no secrets.
+
+        :param host: Minion id.
+        """
+        hosts = {
+            name: {"id": name, "address": one["address"], "roles": one["roles"]}
+            for name, one in self.hosts.items()
+        }
+        return {
+            **{key: self.settings[key] for key in _KNOWN_SETTINGS},
+            "host": hosts[host],
+            "hosts": hosts,
+            "services": self.facts(host),
+        }
+
     def view(
         self, host: str, stored: Mapping[str, Mapping[str, Any]], users: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -119,22 +135,9 @@ class Cloud:
         :param stored: All secrets, service to name to value.
         :param users: ``images/users.yml``: user name to its numeric id.
         """
-        settings = self.settings
         services = self.services_of(host)
-        hosts = {
-            name: {"id": name, "address": one["address"], "roles": one["roles"]}
-            for name, one in self.hosts.items()
-        }
         view = {
-            "release": settings["release"],
-            "region": settings["region"],
-            "internal_address": settings["internal_address"],
-            "external_address": settings["external_address"],
-            "images": settings["images"],
-            "limits": settings["limits"],
-            "host": hosts[host],
-            "hosts": hosts,
-            "services": self.facts(host),
+            **self.outline(host),
             "formulas": {name: self._formula(name, users) for name in services},
             "interfaces": {
                 f"{name}:{option}": interface
@@ -166,6 +169,15 @@ class Cloud:
         return resolved
 
 
+# What of the pillar key `saltern` all hosts know.
+_KNOWN_SETTINGS = [
+    "release",
+    "region",
+    "internal_address",
+    "external_address",
+    "images",
+    "limits",
+]
 # What of a service.yml a host needs; the rest is for the master and for people.
 _HOST_KEYS = [
     "summary",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -192,16 +193,28 @@ def resolve(value: Any, context: Mapping[str, Any]) -> Any:
     return value
 
 
+def evaluate(expression: str, context: Mapping[str, Any]) -> Any:
+    """Return the value of a Jinja expression.
+
+    :raises SalternError: Wrong syntax or an undefined name.
+    """
+    try:
+        return _compiled(expression)(**context)
+    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        raise SalternError(f"{expression!r}: {error}") from error
+
+
 def holds(expression: str, context: Mapping[str, Any]) -> bool:
     """Return whether a Jinja expression is true.
 
     :raises SalternError: Wrong syntax or an undefined name.
     """
-    try:
-        compiled = _environment().compile_expression(expression, undefined_to_none=False)
-        return bool(compiled(**context))
-    except jinja2.TemplateError as error:
-        raise SalternError(f"{expression!r}: {error}") from error
+    return bool(evaluate(expression, context))
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(expression: str) -> Callable[..., Any]:
+    return _environment().compile_expression(expression, undefined_to_none=False)
 
 
 def _environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:

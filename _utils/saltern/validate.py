@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from saltern import problems
+from saltern import problems, templates
+from saltern.errors import SalternError
 from saltern.formulas import Catalog
 from saltern.images import options as image_options
 from saltern.problems import Problem
+from saltern.templates import Context
 
 if TYPE_CHECKING:
     from saltern.cloud import Cloud
@@ -53,7 +55,7 @@ def problems_of(
         *_check_services(pillar, catalog),
         *_check_host_options(cloud.hosts, catalog),
     ]
-    return wrong or _check_networks(cloud)
+    return wrong or [*_check_networks(cloud), *_check_rules(cloud)]
 
 
 def _check_release(settings: Mapping[str, Any], releases: Iterable[str] | None) -> list[Problem]:
@@ -204,3 +206,38 @@ def _check_networks(cloud: Cloud) -> list[Problem]:
         if ipaddress.ip_address(address) in network
     ]
     return wrong
+
+
+def _check_rules(cloud: Cloud) -> list[Problem]:
+    """Check the rules of services once for all hosts whose roles and own options are the same."""
+
+    def option_values(service: str, option: str) -> list[Any]:
+        return [cloud.options(service, host)[option] for host in cloud.placement.get(service, [])]
+
+    def kinds(hosts: Iterable[str]) -> Iterable[str]:
+        differences = ("roles", "options")
+        return {
+            repr([cloud.hosts[one].get(key) for key in differences]): one for one in hosts
+        }.values()
+
+    wrong: dict[Problem, None] = {}
+    for service in cloud.services:
+        for rule in cloud.catalog[service].get("rules", []):
+            for host in kinds(cloud.placement[service]):
+                names = Context(cloud.outline(host), service)
+                names["option_values"] = option_values
+                try:
+                    wrong |= dict.fromkeys(_broken(rule, names))
+                except SalternError as error:
+                    raise SalternError(f"formulas/{service}/service.yml: rules: {error}") from error
+    return list(wrong)
+
+
+def _broken(rule: Mapping[str, str], names: Context) -> Iterator[Problem]:
+    """Yield a problem for each item of which a rule does not hold; a rule without `each` has one."""
+    if not templates.holds(rule.get("when", "true"), names):
+        return
+    for item in templates.evaluate(rule["each"], names) if "each" in rule else [None]:
+        if not templates.holds(rule["holds"], {**names, "item": item}):
+            said = {"what": rule["what"], "remedy": rule["remedy"]}
+            yield Problem(rule["key"], **templates.resolve(said, {**names, "item": item}))

@@ -113,7 +113,12 @@ def _names(kind: str, label: str) -> list[str]:
         return sorted(one["Name"] for one in (answer or {}).get("Volumes") or [])
     if kind == "networks":
         return sorted(one["Name"] for one in answer or [])
-    return sorted(name for one in answer or [] for name in one["RepoTags"] or [one["Id"]])
+    # Newest first, as Docker lists them: what is made from an image goes before it.
+    return [name for one in answer or [] for name in _tags(one) or [one["Id"]]]
+
+
+def _tags(image: dict) -> list[str]:
+    return [tag for tag in image["RepoTags"] or [] if tag != "<none>:<none>"]
 
 
 def _delete(kind: str, names: list[str]) -> None:

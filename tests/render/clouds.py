@@ -11,18 +11,24 @@ import yaml
 from saltern import cloud, formulas, secrets
 
 ROOT = Path(__file__).parents[2]
-TOPOLOGIES = {
+# The example pillars, and both with the other one of what exists twice.
+_EXAMPLES = {
     "all-in-one": ROOT / "pillar/cloud.sls",
     "multinode": ROOT / "pillar/examples/multinode.sls",
+}
+_OPENVSWITCH = {"neutron": {"backend": "openvswitch"}}
+TOPOLOGIES = {
+    name + suffix: yaml.safe_load(path.read_text()) | changes
+    for name, path in _EXAMPLES.items()
+    for suffix, changes in {"": {}, "-openvswitch": _OPENVSWITCH}.items()
 }
 
 
 @functools.cache
 def load(topology: str) -> cloud.Cloud:
-    """Return the cloud of an example pillar."""
-    pillar = yaml.safe_load(TOPOLOGIES[topology].read_text())
+    """Return the cloud of a topology."""
     catalog = formulas.load([ROOT / "formulas"])
-    return cloud.load(pillar, catalog, cloud.releases(ROOT / "images"))
+    return cloud.load(TOPOLOGIES[topology], catalog, cloud.releases(ROOT / "images"))
 
 
 @functools.cache

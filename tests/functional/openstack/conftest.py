@@ -26,6 +26,8 @@ def small_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallCloud
         "internal_address": INTERNAL,
         "external_address": EXTERNAL,
         "hosts": hosts,
+        # It wants compute hosts.
+        "services": {"nova-cells": {"enabled": False}},
     }
     one = SmallCloud(root, api, {"saltern": settings})
     one.destroy()
