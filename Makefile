@@ -60,7 +60,7 @@ cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file
 cluster-test: cluster  ## the tests that need several hosts, on the test bed
 	@$(bin)/pytest tests/cluster $(ARGS)
 
-cluster-down:  ## remove the test bed
+cluster-down: .venv  ## remove the test bed
 	@$(bin)/python -m tests.cluster down
 
 clean:  ## take away all that set-up and deploy made (CONFIRM=yes)

@@ -314,7 +314,7 @@ def welcomed(name: str, patience: float = 60) -> dict[str, Any]:
         silent = run.fleet.wait(hosts, patience)
         if silent:
             raise RolloutError([Failure("its minion does not answer", one) for one in silent])
-        ret["comment"] = f"{count(len(hosts), 'minion')} answer, {len(ret['changes'])} new."
+        ret["comment"] = f"{count(len(hosts), 'host')} ready, {len(ret['changes'])} new."
     return ret
 
 

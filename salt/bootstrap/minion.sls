@@ -52,6 +52,13 @@ Configure the minion:
     - require:
       - file: Keep {{ minion['config_dir'] }} to root
 
+# Its fingerprint is in the configuration: the minion takes the key of that master anew.
+Forget the key of an earlier master:
+  file.absent:
+    - name: {{ minion['config_dir'] }}/pki/minion/minion_master.pub
+    - onchanges:
+      - file: Configure the minion
+
 Make the minion's key:
   cmd.run:
     - name: >-
@@ -93,6 +100,7 @@ Run the minion:
     - enable: True
     - require:
       - cmd: Make the minion's key
+      - file: Forget the key of an earlier master
     - watch:
       - cmd: Make the virtualenv
       - file: Configure the minion

@@ -26,7 +26,7 @@ Install a program that keeps the clock:
   pkg.installed:
     - name: systemd-timesyncd
     - install_recommends: False
-    - unless: command -v chronyd ntpd
+    - unless: command -v chronyd || command -v ntpd
 
 {%- if grains['virtual'] != 'container' %}
 

@@ -17,8 +17,13 @@ from steps import SetupError, docker, processes, settings
 from steps.settings import Settings
 
 ROLES = ("minion", "master")
-# what of Docker's is ours: kind -> label, in the order in which they can be removed
-LABELS = {"containers": "saltern.service", "volumes": "saltern.service", "images": "saltern.hash"}
+# what of Docker's is ours, the test bed included: kind -> labels, in the order in which they can be removed
+LABELS = {
+    "containers": ("saltern.service", "saltern.bed"),
+    "volumes": ("saltern.service", "saltern.bed"),
+    "networks": ("saltern.bed",),
+    "images": ("saltern.hash",),
+}
 # what orch.post_deploy puts on the PATH, and how it says that it did (_utils/saltern/clients.py)
 COMMAND = Path("/usr/local/bin/openstack")
 MARK = "# Written by Saltern"
@@ -53,7 +58,10 @@ def survey(config: Settings) -> dict[str, list]:
     return {
         "daemons": [f"salt-{role}" for role in ROLES if processes.salt(config.config_dir, role)]
         + ["dockerd (started by set-up)"] * bool(docker.ours(config)),
-        **{kind: _names(kind, label) for kind, label in labels.items()},
+        **{
+            kind: [name for label in ours for name in _names(kind, label)]
+            for kind, ours in labels.items()
+        },
         "commands": [COMMAND] * (bool(labels) and _written_by_us(COMMAND)),
         "folders": [place for place in _folders(config) if place.exists()],
         "units": [unit for role in ROLES if (unit := _unit(role)).exists()],
@@ -98,11 +106,13 @@ def _unit(role: str) -> Path:
 def _names(kind: str, label: str) -> list[str]:
     filters = quote(json.dumps({"label": [label]}))
     path = {"containers": "containers/json?all=true&", "images": "images/json?"}
-    answer = _docker("GET", f"/{path.get(kind, 'volumes?')}filters={filters}")
+    answer = _docker("GET", f"/{path.get(kind, f'{kind}?')}filters={filters}")
     if kind == "containers":
         return sorted(one["Names"][0].lstrip("/") for one in answer or [])
     if kind == "volumes":
         return sorted(one["Name"] for one in (answer or {}).get("Volumes") or [])
+    if kind == "networks":
+        return sorted(one["Name"] for one in answer or [])
     # Newest first, as Docker lists them: what is made from an image goes before it.
     return [name for one in answer or [] for name in _tags(one) or [one["Id"]]]
 

@@ -17,6 +17,7 @@ WANTED = {
     "iptables": "iptables",
     "iproute2": "ip",
     "ca-certificates": "update-ca-certificates",
+    "openssh-client": "ssh",
 }
 # Looked for once those are there: Debian 12's docker.io brings the client, Debian 13's does not.
 THEN = {"docker-cli": "docker"}

@@ -57,10 +57,13 @@ class Bed:
 
     # -- up, down, status ----------------------------------------------------------------------
 
-    def up(self, bootstrap: bool = True, show: Callable[[str], None] = print) -> None:
+    def up(
+        self, bootstrap: bool = True, images: bool = True, show: Callable[[str], None] = print
+    ) -> None:
         """Bring the bed up, or repair it; where nothing is missing, nothing is touched.
 
         :param bootstrap: Prepare the hosts, too (``orch.bootstrap_servers``).
+        :param images: Push this machine's images to the registry.
         :param show: Gets a line a step.
         """
         steps: list[tuple[str, Callable[[], str]]] = [
@@ -70,8 +73,9 @@ class Bed:
             ("Salt master", self._master),
             ("Pillar", self._fill_pillar),
             ("SSH", self._ssh),
-            ("Images", self._push),
         ]
+        if images:
+            steps.append(("Images", self._push))
         if bootstrap:
             steps.append(("Bootstrap", self._bootstrap))
         began = time.monotonic()

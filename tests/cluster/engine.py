@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +65,14 @@ class Machine:
     def ensure(
         self, name: str, address: str, body: Mapping[str, Any], volumes: Sequence[str]
     ) -> str:
-        """Make a container run as wanted; one made from something else is made anew, its data gone.
+        """Make a container run as wanted; one made otherwise is made anew, its data gone.
 
         :param name: Without the bed's name.
         :param volumes: Its volumes, without the bed's name.
-        :returns: What was done: nothing (empty), ``started`` or ``created``.
+        :returns: What was done, or is to be known of it; nothing (empty) if it is as it should be.
         """
         full = self.full(name)
-        body = {**body, "Image": self.image_id(body["Image"])}
+        image = self.image_id(body["Image"])
         wanted = hashlib.sha256(json.dumps([body, address], sort_keys=True).encode()).hexdigest()
         there = self.inspect(name)
         if there and there["Config"]["Labels"].get(SPEC) != wanted:
@@ -94,7 +95,8 @@ class Machine:
         if not there["State"]["Running"]:
             self.api.start(full)
             return "started"
-        return ""
+        # Its data may be worth more than a new image.
+        return "" if there["Image"] == image else "has an older image (cluster-down ends that)"
 
     def image_id(self, image: str) -> str:
         """Return an image's id.
@@ -139,10 +141,12 @@ class Machine:
             for parent in sorted({Path(path).parent for path in files}):
                 entry = tarfile.TarInfo(str(parent).lstrip("/"))
                 entry.type, entry.mode = tarfile.DIRTYPE, _mode(parent)
+                entry.mtime = int(time.time())
                 archive.addfile(entry)
             for path, text in files.items():
                 entry = tarfile.TarInfo(path.lstrip("/"))
                 entry.size, entry.mode = len(text.encode()), _mode(Path(path).parent) & 0o666
+                entry.mtime = int(time.time())
                 archive.addfile(entry, io.BytesIO(text.encode()))
         self.api.put_archive(self.full(name), "/", buffer.getvalue())
         return True
