@@ -3,6 +3,7 @@
 import pytest
 
 from saltern import rollout
+from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import Fleet, Run
 from saltern.rollout import Schedule, Service
@@ -107,7 +108,7 @@ def test_a_host_that_asks_a_database_always_plans_anew():
         "more": Service("more", ("c",)),
     }
     fleet = Fleet(None, str, str, served=lambda names: "" if "more" in names else "digest")
-    calls = Run(fleet, services, ["a", "b", "c"]).plan_calls()
+    calls = Run(fleet, services, ["a", "b", "c"], Cloud({}, {}, {}, {})).plan_calls()
     assert calls == {
         "a": {"services": ["mariadb", "keystone"], "served": "digest"},
         "b": {"services": ["mariadb", "keystone"]},
