@@ -246,7 +246,10 @@ class Bed:
 
     def _answer(self) -> bool:
         try:
-            return len(self.job("test.ping", self.running, seconds=10)) == len(self.running)
+            # Salt prints that it knows no such minions, before they have come.
+            with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
+                answers = self.job("test.ping", self.running, seconds=10)
+            return list(answers.values()).count(True) == len(self.running)
         except SaltClientError:  # the master is still coming up
             return False
 
