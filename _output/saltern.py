@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import plan, status
+from saltern import logs, plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -30,4 +30,10 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
-_TEXTS = {"plan": plan.text, "status": status.text, "genpwd": _secrets, "rotated": _rotated}
+_TEXTS = {
+    "plan": plan.text,
+    "status": status.text,
+    "logs": logs.text,
+    "genpwd": _secrets,
+    "rotated": _rotated,
+}

@@ -70,6 +70,7 @@ def context(
             f"{opts['id']} does not run {service}: it has none of its roles in saltern:hosts"
         )
     names = templates.Context(view, service, machine(grains))
+    names["prefix"] = opts.get("saltern", {}).get("prefix", "")
     names["keyrings"] = f"{root('var', opts)}/keyrings"
     return names
 
