@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.address(cloud, _addresses()),
         prechecks.vip(cloud, [network for _, network in host.networks()]),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
-        *prechecks.declared(cloud["formulas"], os.path.exists, _holds),
+        *prechecks.declared(cloud["formulas"], os.path.exists, _holds, _runs(client)),
         *prechecks.certificates(cloud, certificates.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
@@ -147,6 +149,18 @@ def _holds(service: str, expression: str) -> bool:
     return templates.holds(expression, host.context(service, __pillar__, __opts__, __grains__))
 
 
+def _runs(client: Any) -> Callable[[str], bool]:
+    """Return whether a program runs outside of our containers, as a function of its name."""
+
+    @functools.cache
+    def programs() -> set[str]:
+        ours = _ours(client)
+        found = psutil.process_iter(["name"])
+        return {one.info["name"] for one in found if not ours(one.pid)}
+
+    return lambda name: name in programs()
+
+
 def _names(cloud: dict[str, Any]) -> list[str]:
     others = [name for name in cloud["hosts"] if name != cloud["host"]["id"]]
     urls = [cloud["internal_name"], cloud["external_name"]]
@@ -161,20 +175,33 @@ def _resolve(name: str) -> str | None:
 
 
 def _listeners(client: Any) -> list[Listener]:
-    """Return the listening TCP sockets; those of our containers are told by their control group."""
-    ours = client.containers(filters={"label": "saltern.service"}) if client else []
-    ids = [one["Id"] for one in ours]
+    """Return the listening TCP sockets."""
+    ours = _ours(client)
     found = []
     for one in psutil.net_connections(kind="tcp"):
         if one.status != psutil.CONN_LISTEN:
             continue
-        owner, group = "an unknown process", ""
+        owner = "an unknown process"
         if one.pid:
             try:
                 owner = f"{psutil.Process(one.pid).name()} (pid {one.pid})"
-                group = Path(f"/proc/{one.pid}/cgroup").read_text()
-            except (psutil.Error, OSError):
+            except psutil.Error:
                 continue
-        held = any(id_ in group for id_ in ids)
+        held = bool(one.pid) and ours(one.pid)
         found.append(Listener(one.laddr.ip, one.laddr.port, owner, held))
     return found
+
+
+def _ours(client: Any) -> Callable[[int], bool]:
+    """Return whether a process is one of our containers', told by its control group."""
+    found = client.containers(filters={"label": "saltern.service"}) if client else []
+    ids = [one["Id"] for one in found]
+
+    def ours(pid: int) -> bool:
+        try:
+            group = Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:  # it has ended
+            return False
+        return any(id_ in group for id_ in ids)
+
+    return ours

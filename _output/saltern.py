@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import plan, status
+from saltern import logs, plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -33,6 +33,7 @@ _TEXTS = {
     "plan": plan.text,
     "status": status.text,
     "certificates": status.certificates,
+    "logs": logs.text,
     "genpwd": _secrets,
     "rotated": _rotated,
 }

@@ -1,4 +1,4 @@
-"""Saltern on the master: see what would change and what runs, make secrets, follow a run."""
+"""Saltern on the master: see what would change, what runs and what is said; make secrets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from salt.exceptions import SaltException
 
 from saltern import certificates as certs
 from saltern import inventory, progress, rollout, screen, secrets, templates
+from saltern import logs as collected
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import Fleet, RolloutError, Run, connect
@@ -24,6 +25,8 @@ from saltern.progress import Failure, Phase
 Shown = dict[str, Any]
 # Certificates that expire sooner are shown unasked.
 _SOON_DAYS = 30
+_FOLLOW_SECONDS = 2
+_FOLLOWED_LINES = 2000
 
 
 def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
@@ -76,6 +79,69 @@ def status(
         if certificates or one.days < _SOON_DAYS
     ]
     return _shown("status", answers, **({"certificates": shown} if shown else {}))
+
+
+def logs(
+    service: str | None = None,
+    host: str | None = None,
+    pattern: str | None = None,
+    since: str | None = "1h",
+    until: str | None = None,
+    level: str | None = None,
+    lines: int = 200,
+    follow: bool = False,
+) -> Shown | None:
+    """Search what the containers of the cloud have written, newest last.
+
+    A host that keeps the logs of all hosts answers; for one ``host`` that host itself, or the former
+    if it is silent.
+
+    :param service: Name of a service or of a container.
+    :param host: Minion id.
+    :param pattern: Regular expression, such as a request id.
+    :param since: How long ago (``15m``, ``1h``, ``2d``) or a time of ISO 8601 (UTC); ``until`` alike.
+    :param level: Lowest level, such as ``warning``; lines that show none are left out then.
+    :param lines: Most lines to show: the newest ones.
+    :param follow: Show new lines as they come, until Ctrl-C.
+    :returns: ``time``, ``host``, ``container``, ``level`` and ``text`` of each; ``--out json``
+        prints them as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.logs service=nova pattern=req-3c1f since=1d
+        salt-run saltern.logs host=compute1 level=error follow=True
+    """
+    try:
+        cloud = _cloud()
+        asked = {
+            "containers": collected.containers(service, cloud.catalog) if service else [],
+            "hosts": [host] if host else [],
+            "pattern": pattern,
+            "since": since and str(since),
+            "until": until and str(until),
+            "level": level,
+            "lines": lines,
+        }
+        places = collected.places(host, list(cloud.hosts), cloud.placement)
+        found = _search(places, asked)
+        if not follow:
+            return _shown("logs", found)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            # Lines of other hosts may be late by some seconds.
+            asked |= {"since": "1m", "lines": max(lines, _FOLLOWED_LINES)}
+            known: list[dict[str, Any]] = []
+            while True:
+                for event in found:
+                    if event not in known:
+                        print(collected.line(event), flush=True)
+                known = found
+                time.sleep(_FOLLOW_SECONDS)
+                found = _search(places, asked)
+    except (SalternError, SaltException) as error:
+        return _failed("Search the logs", error, "salt-run saltern.logs")
+    return None
 
 
 def genpwd() -> Shown:
@@ -168,6 +234,18 @@ def watch() -> None:
             )
             if event:
                 print(progress.line(event["tag"].rpartition("/")[2], event["data"]), flush=True)
+
+
+def _search(places: list[str], asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the answer of the first of some hosts that gives one."""
+    fleet = connect(__opts__)
+    for number, place in enumerate(places, 1):
+        try:
+            return fleet.call(_phase("logs"), "logs.search", {place: asked}, 120)[place]
+        except RolloutError:
+            if number == len(places):
+                raise
+    return []
 
 
 def _passed(marker: Path, seconds: float) -> bool:

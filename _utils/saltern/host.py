@@ -75,6 +75,7 @@ def context(
     names = templates.Context(view, service, machine(grains))
     for folder in ("keyrings", "certificates"):
         names[folder] = f"{root('var', opts)}/{folder}"
+    names["prefix"] = opts.get("saltern", {}).get("prefix", "")
     return names
 
 

@@ -141,11 +141,13 @@ def declared(
     formulas: Mapping[str, Mapping[str, Any]],
     exists: Callable[[str], bool],
     holds: Callable[[str, str], bool],
+    runs: Callable[[str], bool],
 ) -> list[Check]:
     """Check what services need of their host, a row for each thing that is missing.
 
     :param exists: Whether a path exists.
     :param holds: Whether an expression holds: takes the service and the expression.
+    :param runs: Whether a program of this name runs outside of our containers.
     """
     rows = []
     for name, formula in formulas.items():
@@ -155,6 +157,8 @@ def declared(
                 rows.append(check(name, False, f"{path} does not exist", one["remedy"]))
             if expression and not holds(name, expression):
                 rows.append(check(name, False, f"not so: {expression}", one["remedy"]))
+            if found := [program for program in one.get("none_runs", []) if runs(program)]:
+                rows.append(check(name, False, f"runs: {', '.join(found)}", one["remedy"]))
     return rows
 
 

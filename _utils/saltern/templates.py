@@ -55,6 +55,7 @@ class Context(dict[str, Any]):
         self._machine = machine
         super().__init__(
             service=service,
+            prefix="",
             cloud=cloud,
             host={**cloud["host"], **asdict(machine)},
             hosts=cloud["hosts"],

@@ -23,23 +23,35 @@ HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
 
 
 class Deployment:
-    """A service on the only host of a small cloud.
+    """A service on a host of a small cloud.
 
     :ivar service: Its name.
     :ivar container: Full name of its container.
     :ivar api: Docker's SDK, to look at what happens.
+    :ivar host: The host it is deployed on.
+    :ivar hosts: The cloud's hosts.
     """
 
-    def __init__(self, service: str, loaded: SimpleNamespace, call: Callable[..., Any]) -> None:
+    def __init__(
+        self, service: str, loaded: SimpleNamespace, call: Callable[..., Any], *others: str
+    ) -> None:
+        """Build the service's image.
+
+        :param others: Services that are there, too, and of which nothing is deployed.
+        """
         self.service = service
+        self.host = "one"
+        self.hosts = {"one": {"address": HOST, "roles": ["control"]}}
         self.container = loaded.opts["saltern"]["prefix"] + service
         self.api = docker.APIClient(version="auto")
         self.certificates: dict[str, str] = {}
         self.trust: ssl.SSLContext | None = None
         self._loaded = loaded
         self._call = call
-        self._catalog = copy.deepcopy(formulas.load([clouds.ROOT / "formulas"]))
-        call("image.build", service, **self._places())
+        known = formulas.load([clouds.ROOT / "formulas"])
+        self._catalog = {name: copy.deepcopy(known[name]) for name in (service, *others)}
+        image = self._catalog[service]["containers"][service]["image"]
+        call("image.build", image, **self._places())
 
     def port(self, name: str, number: int, **more: Any) -> None:
         """Move a port of the service, or give it another one."""
@@ -50,30 +62,33 @@ class Deployment:
         self,
         options: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
         **secrets: str,
     ) -> dict[str, Any]:
         """Write the configuration and apply the states of the service; return the last result.
 
         :param options: The service's pillar.
         :param settings: More of the pillar ``saltern``.
+        :param others: The pillar of other services.
         :param secrets: Values of the secrets it declares.
         """
         pillar = {
             "saltern": {
                 "internal_address": INTERNAL,
                 "external_address": EXTERNAL,
-                "hosts": {"one": {"address": HOST, "roles": ["control"]}},
+                "hosts": self.hosts,
                 **(settings or {}),
             },
             self.service: options or {},
+            **(others or {}),
         }
-        wanted = {self.service: self._catalog[self.service]}
-        made = cloud.load(pillar, wanted)
-        assert not made.problems
+        made = cloud.load(pillar, self._catalog)
+        assert not made.problems, made.problems
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         stored = {self.service: secrets, "certificates": self._certificates(made)}
-        view = made.view("one", stored, users)
+        view = made.view(self.host, stored, users)
         context = templates.Context(view, self.service, templates.Machine(cpus=2, memory_mb=4096))
+        context["prefix"] = self._loaded.opts["saltern"]["prefix"]
         formula = view["formulas"][self.service]
         context["certificates"] = str(Path(self._loaded.opts["saltern"]["var"], "certificates"))
         if "certificates" in formula:

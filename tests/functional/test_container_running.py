@@ -200,7 +200,12 @@ def test_limits_mounts_and_rights_are_those_of_the_spec(call, api, prefix, web):
     found = api.inspect_container(f"{prefix}web")
     host = found["HostConfig"]
     assert (host["Memory"], host["NanoCpus"]) == (64 << 20, 500_000_000)
-    assert host["LogConfig"]["Config"] == {"max-size": "1m", "max-file": "5"}
+    assert host["LogConfig"]["Config"] == {
+        "max-size": "1m",
+        "max-file": "5",
+        "labels": "saltern.prefix,saltern.service",
+        "tag": "{{.Name}}",
+    }
     assert (host["CapDrop"], host["ReadonlyRootfs"]) == (["ALL"], True)
     assert found["Config"]["StopSignal"] == "SIGINT"
     inside = call(

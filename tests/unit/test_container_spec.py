@@ -26,7 +26,13 @@ def test_defaults_are_safe():
     assert one.read_only is True
     assert one.privileged is False
     assert one.restart_policy == "unless-stopped"
-    assert one.log_options == {"driver": "json-file", "max-size": "10m", "max-file": "5"}
+    assert one.log_options == {
+        "driver": "json-file",
+        "max-size": "10m",
+        "max-file": "5",
+        "labels": "saltern.prefix,saltern.service",
+        "tag": "{{.Name}}",
+    }
 
 
 @pytest.mark.parametrize(

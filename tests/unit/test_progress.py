@@ -254,9 +254,19 @@ def test_interfaces_and_paths_of_options_exist():
     wanted = [
         {"path": "/dev/x", "remedy": "Plug"},
         {"holds": "host.kvm", "remedy": "Set virt_type"},
+        {"none_runs": ["ntpd", "chronyd"], "remedy": "Stop it"},
     ]
     formulas = {"libvirt": {"prechecks": wanted}}
-    assert prechecks.declared(formulas, lambda path: True, lambda service, one: True) == []
-    rows = prechecks.declared(formulas, lambda path: False, lambda service, one: False)
-    assert [row["remedy"] for row in rows] == ["Plug", "Set virt_type"]
-    assert [row["found"] for row in rows] == ["/dev/x does not exist", "not so: host.kvm"]
+    good = prechecks.declared(
+        formulas, lambda path: True, lambda service, one: True, lambda program: False
+    )
+    assert good == []
+    rows = prechecks.declared(
+        formulas, lambda path: False, lambda service, one: False, lambda program: program == "ntpd"
+    )
+    assert [row["remedy"] for row in rows] == ["Plug", "Set virt_type", "Stop it"]
+    assert [row["found"] for row in rows] == [
+        "/dev/x does not exist",
+        "not so: host.kvm",
+        "runs: ntpd",
+    ]

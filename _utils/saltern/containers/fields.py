@@ -29,7 +29,14 @@ SECURITY_OPTIONS = ("no-new-privileges", "seccomp", "apparmor", "label", "system
 _PROPAGATIONS = ("shared", "slave", "private", "rshared", "rslave", "rprivate")
 VOLUME_MODES = frozenset(("ro", "rw", "z", "Z", "nocopy", *_PROPAGATIONS))
 HEALTH_DEFAULTS = {"interval": 30, "timeout": 10, "retries": 3, "start_period": 60}
-LOG_DEFAULTS = {"driver": "json-file", "max-size": "10m", "max-file": "5"}
+# The labels and the tag are part of every line: the logs' collector tells by them whose it is.
+LOG_DEFAULTS = {
+    "driver": "json-file",
+    "max-size": "10m",
+    "max-file": "5",
+    "labels": "saltern.prefix,saltern.service",
+    "tag": "{{.Name}}",
+}
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|TOKEN|SECRET", re.IGNORECASE)
 _SECRET_URL = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
