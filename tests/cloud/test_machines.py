@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ def address(cloud) -> Iterator[str]:
 @contextmanager
 def pinged(address: str) -> Iterator[None]:
     """Ping an address five times a second throughout; every single one must have been answered."""
+    if not shutil.which("ping"):
+        subprocess.run(("apt-get", "install", "-y", "-q", "iputils-ping"), check=True)
     command = ("ping", "-n", "-i", "0.2", "-W", "10", address)
     ping = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
