@@ -66,7 +66,7 @@ def test_another_host_asks_the_control_hosts(chrony: Deployment, tmp_path: Path)
     )
     source = chrony.api.create_container(
         chrony.api.inspect_container(chrony.container)["Image"],
-        ["chronyd", "-x", "-d", "-f", "/source.conf"],
+        ["chronyd", "-x", "-d", "-u", "chrony", "-f", "/source.conf"],
         name=f"{chrony.container}-source",
         host_config=chrony.api.create_host_config(
             network_mode="host", binds=[f"{config}:/source.conf:ro"]
