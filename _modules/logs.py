@@ -44,7 +44,7 @@ def search(
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     now = datetime.now(UTC)
     try:
-        cloud = host.cloud(__pillar__, __opts__)
+        cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
         if "rsyslog" not in cloud["formulas"]:
             raise SalternError("this host collects no logs: it does not run the service rsyslog")
         folder = Path(cloud["services"]["rsyslog"]["options"]["directory"])

@@ -50,6 +50,8 @@ class Deployment:
         self._call = call
         known = formulas.load([clouds.ROOT / "formulas"])
         self._catalog = {name: copy.deepcopy(known[name]) for name in (service, *others)}
+        for formula in self._catalog.values():
+            formula["enabled"] = True
         image = self._catalog[service]["containers"][service]["image"]
         call("image.build", image, **self._places())
 
