@@ -31,7 +31,7 @@ demo-destroy: setup  ## remove what the demo has made
 
 test: setup  ## all tests, fast tiers first (set-up and images included)
 	@$(bin)/salt-run image.build
-	@$(bin)/pytest $(tiers) $(ARGS)
+	@$(bin)/pytest -m "not clusters" $(tiers) $(ARGS)
 
 unit: .venv  ## the tests of the pure library, in seconds
 	@$(bin)/pytest -q tests/unit $(ARGS)
@@ -58,6 +58,7 @@ cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file
 	@$(bin)/python -m tests.cluster up
 
 cluster-test: cluster  ## the tests that need several hosts, on the test bed
+	@$(bin)/pytest -m clusters tests/functional $(ARGS)
 	@$(bin)/pytest tests/cluster $(ARGS)
 
 cluster-down: .venv  ## remove the test bed

@@ -13,6 +13,8 @@ import pytest
 from .members import HOSTS, Members
 from .services import until
 
+pytestmark = pytest.mark.clusters
+
 
 @pytest.fixture
 def balanced(members) -> Members:

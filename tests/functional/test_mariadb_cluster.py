@@ -15,6 +15,8 @@ from saltern.formation import RefusedError
 from .members import HOSTS, Members
 from .services import until
 
+pytestmark = pytest.mark.clusters
+
 SMALL = {
     "buffer_pool_mb": 32,
     "log_file_mb": 32,

@@ -9,6 +9,8 @@ import pytest
 from .members import HOSTS, Members
 from .services import until
 
+pytestmark = pytest.mark.clusters
+
 SMALL = {"memory_mb": 512, "containers": {"rabbitmq": {"deadline": 600}}}
 
 

@@ -19,6 +19,8 @@ from cryptography import x509
 from ..services import until
 from .small_cloud import EXTERNAL, HOST, INTERNAL, SERVICES, SmallCloud
 
+pytestmark = pytest.mark.clusters
+
 AMQP, GALERA = 5672, 4567
 # As the services do it, through the library they do it with.
 CAST = """
