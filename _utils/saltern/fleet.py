@@ -192,7 +192,6 @@ class Fleet:
                     kwargs=call,
                     deadline=deadline,
                     label=step.service,
-                    executor="saltern",
                 )
 
         start()
