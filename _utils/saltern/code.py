@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # What saltutil.sync_all brings to a minion (salt.utils.extmods), and which files of it.
-_KINDS = (
-    *("modules", "states", "utils", "renderers", "executors"),
-    *("grains", "beacons", "engines", "matchers"),
-)
+_KINDS = ("modules", "states", "utils", "renderers", "grains", "beacons", "engines", "matchers")
 _NAMES = re.compile(r"\.(pyx?|so|zip)$")
 
 

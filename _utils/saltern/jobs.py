@@ -82,15 +82,13 @@ class Jobs:
         kwargs: Mapping[str, Any] | None = None,
         deadline: float = 60,
         label: str = "",
-        executor: str = "",
     ) -> Job:
         """Publish a job; :meth:`events` tells what becomes of it.
 
         :param deadline: Seconds until a host that has not finished counts as failed.
         :param label: Name of the job for the caller, such as the service.
-        :param executor: Executor module that runs the function; default: the minion's own.
         """
-        published = self._publish(fun, hosts, args, kwargs, executor)
+        published = self._publish(fun, hosts, args, kwargs)
         job = self.join(published.get("jid", ""), fun, hosts, deadline, label)
         for host in sorted(set(hosts) - set(published.get("minions", []))):
             reason = f"the master has no accepted key of {host}: compare its fingerprint, accept it"
@@ -113,15 +111,12 @@ class Jobs:
         hosts: Sequence[str],
         args: Sequence[Any],
         kwargs: Mapping[str, Any] | None,
-        executor: str = "",
     ) -> Mapping[str, Any]:
         # pub() rather than run_job(): the latter prints to the screen when a key is missing.
         arguments = list(args)
         if kwargs:
             arguments.append({"__kwarg__": True, **kwargs})
-        how = {"module_executors": [executor]} if executor else {}
-        pub = self._client.pub
-        return pub(list(hosts), fun, arguments, tgt_type="list", listen=True, **how) or {}
+        return self._client.pub(list(hosts), fun, arguments, tgt_type="list", listen=True) or {}
 
     def events(self) -> Iterator[Answer | StateDone]:
         """Yield what happens until every job has an answer of each of its hosts.

@@ -17,7 +17,7 @@ from steps.settings import Settings
 
 FOLDERS = (
     "_modules", "_states", "_utils", "_runners", "_pillar", "_renderers", "_grains", "_engines",
-    "_output", "_beacons", "_executors",
+    "_output", "_beacons",
 )  # fmt: skip
 
 

@@ -136,8 +136,7 @@ class Bed:
     def job(self, fun: str, hosts: list[str], seconds: float) -> dict[str, Any]:
         """Run a function on hosts; return host to what it returned."""
         with salt.client.LocalClient(str(self._config / "master")) as client:
-            how = {"module_executors": ["saltern"]}
-            return client.cmd(hosts, fun, (), seconds, "list", **how)
+            return client.cmd(hosts, fun, (), seconds, "list")
 
     def command(self, *words: str) -> tuple[str, ...]:
         """Return a command line of salt-run with this master's configuration."""

@@ -15,6 +15,8 @@ import docker
 import pytest
 import yaml
 
+from saltern.containers.dockerapi import LABEL_ONCE
+
 ROOT = Path(__file__).parents[2]
 ETC = Path("/etc/saltern")
 
@@ -51,10 +53,14 @@ class Cloud:
         return self.run("openstack", "--os-cloud", "saltern", *arguments, **more)
 
     def containers(self) -> dict[str, str]:
-        """Return name and id of every container that serves (not what a failed change left)."""
+        """Return name and id of every container that serves: no task, nothing that a change left."""
         mine = {"label": ["saltern.service", "saltern.prefix="]}
         found = self.docker.containers.list(all=True, filters=mine)
-        return {one.name: one.id for one in found if "." not in one.name}
+        return {
+            one.name: one.id
+            for one in found
+            if "." not in one.name and LABEL_ONCE not in one.labels
+        }
 
     def secrets(self) -> dict[str, dict[str, Any]]:
         """Return all generated secrets."""

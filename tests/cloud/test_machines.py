@@ -56,7 +56,7 @@ def other_image(cloud, name: str) -> Iterator[None]:
     original = cloud.docker.images.get(full)
     repository, _, tag = full.rpartition(":")
     dockerfile = io.BytesIO(f"FROM {full}\nLABEL test=another\n".encode())
-    other, _ = cloud.docker.images.build(fileobj=dockerfile, tag=full)
+    other, _ = cloud.docker.images.build(fileobj=dockerfile, tag=full, rm=True)
     try:
         yield
     finally:

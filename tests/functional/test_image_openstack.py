@@ -108,7 +108,7 @@ def test_bytecode_goes_where_a_volume_can_hold_it(run):
         ("sleep 60 & sleep 0.1; healthcheck process sleep", True, "healthy: sleep runs"),
         ("healthcheck tcp 127.0.0.1 1", False, "no connection"),
         ("healthcheck http http://127.0.0.1:1/x", False, "no connection"),
-        ("healthcheck http https://x", False, "only http://"),
+        ("healthcheck http https://127.0.0.1:1/x", False, "no answer"),
     ],
 )
 def test_the_health_check_tells(run, command, healthy, says):

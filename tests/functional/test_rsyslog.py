@@ -177,6 +177,14 @@ def test_a_kill_loses_nothing_and_is_seen_once(collector: Logs) -> None:
     assert numbers(logs.search(collector.folder, query)) == list(range(1, last + 1))
 
 
+def test_a_position_lost_with_the_power_stops_nothing(collector: Logs) -> None:
+    collector.deploy()
+    _touch(collector, "rsyslog", "/var/spool/collector/imfile-state:1:2")
+    collector.api.restart(collector.container, timeout=60)
+    collector.say("talker", "echo hello")
+    until(lambda: collector.texts("talker") == ["hello"], "the talker's line")
+
+
 def test_logs_are_rotated_by_size_and_stay_whole(collector: Logs) -> None:
     collector.deploy({"rotate_mb": 1, "rotate_keep": 2})
     collector.say("counter", count(1, 8000))
