@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent import futures
 from pathlib import Path
 from urllib.parse import quote
 
@@ -122,21 +123,39 @@ def _tags(image: dict) -> list[str]:
 
 
 def _delete(kind: str, names: list[str]) -> None:
+    if kind == "containers":
+        _stop(names)
     for name in names:
-        if kind == "containers":
-            _tear_down(name)
-            # a grace period first: a database should not be killed, even to be removed
-            _docker("POST", f"/containers/{name}/stop?t=30")
         _docker("DELETE", f"/{kind}/{quote(name, safe='/:')}?force=true")
 
 
-def _tear_down(name: str) -> None:
-    """Let a running container end what it has started on the host, as its service says."""
-    found = _docker("GET", f"/containers/{name}/json") or {"State": {"Running": False}}
-    labels = found.get("Config", {}).get("Labels") or {}
-    command = json.loads(labels.get("saltern.spec.json", "{}")).get("teardown")
-    if found["State"]["Running"] and command:
-        subprocess.run(["docker", "exec", name, *command], check=False, stdout=subprocess.DEVNULL)
+def _stop(names: list[str]) -> None:
+    """Stop containers all at once, but services that have to end something on the host last, one by one."""
+    labels = {name: _labels(name) for name in names}
+    teardowns = {
+        name: json.loads(of.get("saltern.spec.json", "{}")).get("teardown")
+        for name, of in labels.items()
+    }
+    late = {labels[name].get("saltern.service") for name, command in teardowns.items() if command}
+    last = [name for name in names if labels[name].get("saltern.service") in late]
+    with futures.ThreadPoolExecutor(16) as pool:
+        # list: so that a failure is raised
+        list(pool.map(_stop_one, [name for name in names if name not in last]))
+    for name in last:
+        if command := teardowns[name]:
+            # fails where the container does not run: then there is nothing to end
+            subprocess.run(["docker", "exec", name, *command], check=False, capture_output=True)
+        _stop_one(name)
+
+
+def _stop_one(name: str) -> None:
+    # a grace period: a database should not be killed, even to be removed
+    _docker("POST", f"/containers/{name}/stop?t=30")
+
+
+def _labels(name: str) -> dict[str, str]:
+    found = _docker("GET", f"/containers/{name}/json") or {}
+    return found.get("Config", {}).get("Labels") or {}
 
 
 def _docker(verb: str, path: str):
