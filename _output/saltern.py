@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern import logs, plan, status
@@ -29,6 +29,10 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
+def _started(hosts: Sequence[str]) -> str:
+    return f"Deployed to {', '.join(hosts)}" if hosts else "Nothing to deploy to"
+
+
 _TEXTS = {
     "plan": plan.text,
     "status": status.text,
@@ -36,4 +40,5 @@ _TEXTS = {
     "logs": logs.text,
     "genpwd": _secrets,
     "rotated": _rotated,
+    "started": _started,
 }

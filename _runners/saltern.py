@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import salt.utils.event
 from salt.exceptions import SaltException
 
 from saltern import certificates as certs
-from saltern import inventory, progress, rollout, screen, secrets, templates
+from saltern import inventory, progress, rollout, screen, secrets, starts, templates
 from saltern import logs as collected
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
@@ -27,6 +29,11 @@ Shown = dict[str, Any]
 _SOON_DAYS = 30
 _FOLLOW_SECONDS = 2
 _FOLLOWED_LINES = 2000
+# How long a host that has started waits for a run under way, and how often it looks.
+_PATIENCE_SECONDS = 3600
+_LOCK_SECONDS = 2
+
+_log = logging.getLogger(__name__)
 
 
 def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
@@ -213,6 +220,52 @@ def rotate_fernet(
     except (SalternError, SaltException) as error:
         return _failed("Rotate the keys", error, again)
     return _shown("rotated", {"keys": len(ring), "hosts": list(calls)})
+
+
+def started(host: str) -> Shown:
+    """Deploy to a host whose minion has started, if the pillar has ``deploy_on_start`` for it.
+
+    For the reactor. Hosts that start together are deployed to together; a run under way is waited
+    for. What fails is in the master's log, and ``saltern.watch`` shows it as any run.
+
+    :param host: Minion id, as the master has authenticated it.
+    :returns: The hosts that this call has deployed to.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.started compute3
+    """
+    waiting = starts.Waiting(Path(root("var", __opts__), "started"))
+    try:
+        if _cloud().hosts.get(host, {}).get("deploy_on_start"):
+            waiting.add(host)
+        served = waiting.serve(_deploy_started)
+    except (SalternError, SaltException) as error:
+        _log.error("%s has started and was not deployed to: %s", host, error)
+        return _failed(
+            "Deploy to a host that has started", error, f"salt-run saltern.started {host}"
+        )
+    return _shown("started", served)
+
+
+def _deploy_started(hosts: Sequence[str]) -> None:
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            _lock(f"saltern.started {' '.join(hosts)}").release()
+            break
+        except SalternError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_LOCK_SECONDS)
+    done = __salt__["state.orchestrate"]("orch.deploy", pillar={"hosts": list(hosts)})
+    if done.get("retcode"):
+        raise SalternError(
+            f"deploying to {', '.join(hosts)} failed; run salt-run state.orchestrate orch.deploy "
+            "to see why and to go on"
+        )
 
 
 def watch() -> None:

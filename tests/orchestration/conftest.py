@@ -149,6 +149,16 @@ class Cloud:
         finally:
             os.killpg(self.processes[host].pid, signal.SIGCONT)
 
+    def restart(self, host: str) -> None:
+        """Start a minion anew, as after a reboot of its host."""
+        old = self.processes[host]
+        os.killpg(old.pid, signal.SIGKILL)
+        old.wait()
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        self.processes[host] = subprocess.Popen(
+            old.args, stderr=subprocess.DEVNULL, start_new_session=True, **quiet
+        )
+
     def up(self) -> list[str]:
         """Return the minions that answer."""
         done = self.run("manage.up", "--out=json", "timeout=2")
@@ -270,6 +280,7 @@ def _configure(folder: Path) -> dict[str, list[str]]:
             }
         ],
         "saltern": {"etc": str(folder / "etc"), "var": str(folder / "var"), "silence": 2},
+        "reactor": [{"salt/minion/*/start": [str(folder / "salt/reactor/started.sls")]}],
         "worker_threads": 3,
         "state_output": "changes",
         "state_verbose": False,

@@ -1,0 +1,47 @@
+"""A minion that starts: the reactor deploys to its host where the pillar allows it, and nowhere else."""
+
+from __future__ import annotations
+
+from .conftest import HOSTS, Cloud, until
+
+SERVICES = ["alpha", "beta", "gamma"]
+
+
+def allow(cloud: Cloud, *allowed: str, **options) -> None:
+    """Write the pillar, with ``deploy_on_start`` for some hosts."""
+    hosts = {
+        name: {
+            "address": f"127.0.1.{number}",
+            "roles": ["control"],
+            "deploy_on_start": name in allowed,
+        }
+        for number, name in enumerate(HOSTS, 1)
+    }
+    cloud.set_pillar(settings={"hosts": hosts}, **options)
+
+
+def test_a_host_that_starts_gets_its_services_where_the_pillar_allows_it(cloud: Cloud):
+    allow(cloud, "two")
+    cloud.restart("three")
+    until(lambda: set(cloud.up()) == set(HOSTS))
+    cloud.restart("two")
+    until(lambda: cloud.written()["two"] == SERVICES)
+    assert cloud.written() == {"one": [], "two": SERVICES, "three": []}
+
+
+def test_a_run_under_way_is_waited_for(cloud: Cloud):
+    allow(cloud, "three", alpha={"slow": 5})
+    deploy = ("state.orchestrate", "orch.deploy", 'pillar={"hosts": ["one"]}')
+    with cloud.started(*deploy) as run:
+        until(lambda: any(mods == "alpha" for mods, _ in cloud.jobs("state.sls")))
+        cloud.restart("three")
+        assert run.wait(60) == 0
+    until(lambda: cloud.written()["three"] == SERVICES)
+    assert cloud.written()["two"] == []
+
+
+def test_a_host_that_is_not_in_the_inventory_gets_nothing(cloud: Cloud):
+    done = cloud.run("saltern.started", "stranger")
+    assert done.code == 0
+    assert "Nothing to deploy to" in done.out
+    assert cloud.jobs("state.sls") == []
