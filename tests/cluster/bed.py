@@ -54,6 +54,7 @@ class Bed:
         # Docker trusts loopback without TLS.
         self.local_registry = f"127.0.0.1:{self.settings['push_port']}"
         self._pillar = data
+        self.virtual_address: str = data["saltern"]["internal_address"]
 
     # -- up, down, status ----------------------------------------------------------------------
 

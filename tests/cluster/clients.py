@@ -1,0 +1,180 @@
+"""Clients that write and read through the virtual address without a pause, and remember what was acknowledged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pymysql
+import requests
+
+# Seconds a client waits for an answer of the database, of an API, and between two tries after a failure.
+_PATIENCE = 3
+_API_PATIENCE = 10
+_AGAIN = 0.1
+
+
+class Client(threading.Thread):
+    """Writes something new, reads it back, and so on until :meth:`stop`.
+
+    :ivar acknowledged: What the cloud has confirmed to have written.
+    :ivar stale: What was confirmed and then not to be read.
+    :ivar outage: Seconds of the longest time without a confirmed write.
+    :ivar errors: Texts of the failures between.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: list[Any] = []
+        self.stale: list[Any] = []
+        self.errors: list[str] = []
+        self.outage = 0.0
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`."""
+        last = time.monotonic()
+        number = 0
+        while not self._end.is_set():
+            number += 1
+            try:
+                written = self.write(number)
+                now = time.monotonic()
+                self.outage, last = max(self.outage, now - last), now
+                self.acknowledged.append(written)
+                if not self.reads(written):
+                    self.stale.append(written)
+            except (OSError, pymysql.Error, requests.RequestException) as error:
+                self.errors.append(f"{type(error).__name__}: {error}")
+                self.forget()
+                self._end.wait(_AGAIN)
+        self.outage = max(self.outage, time.monotonic() - last)
+
+    def stop(self) -> None:
+        """End after the write under way."""
+        self._end.set()
+        self.join()
+
+    def waits_for(self, more: int, until: Callable[..., Any]) -> None:
+        """Wait until some more writes have been acknowledged."""
+        wanted = len(self.acknowledged) + more
+        until(lambda: len(self.acknowledged) >= wanted, f"{more} more writes")
+
+    def write(self, number: int) -> Any:
+        """Write something new and return by what it can be read."""
+        raise NotImplementedError
+
+    def reads(self, written: Any) -> bool:
+        """Return whether what was written is there."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Forget the connection."""
+
+    def lost(self) -> list[Any]:
+        """Return what was acknowledged and is not there any more."""
+        raise NotImplementedError
+
+
+class Database(Client):
+    """Adds rows to a table of its own, ``written`` in the database ``ha``.
+
+    :param host: The virtual address.
+    """
+
+    def __init__(self, host: str, user: str, password: str) -> None:
+        super().__init__()
+        self._where = {"host": host, "user": user, "password": password, "database": "ha"}
+        self._connection: Any = None
+        self._do("CREATE OR REPLACE TABLE written (n INT PRIMARY KEY)")
+
+    def write(self, number: int) -> int:
+        """Insert a row."""
+        self._do(f"INSERT INTO written VALUES ({number})")
+        return number
+
+    def reads(self, written: int) -> bool:
+        """Return whether the row is there, asked by a connection of its own as another process would."""
+        with self._connect() as other, other.cursor() as cursor:
+            return bool(cursor.execute(f"SELECT n FROM written WHERE n = {written}"))
+
+    def forget(self) -> None:
+        """Open a new connection for the next statement."""
+        self._connection = None
+
+    def lost(self) -> list[int]:
+        """Return the rows that are missing."""
+        with self._connect() as other, other.cursor() as cursor:
+            cursor.execute("SELECT n FROM written")
+            return sorted({*self.acknowledged} - {row[0] for row in cursor.fetchall()})
+
+    def _do(self, statement: str) -> None:
+        self._connection = self._connection or self._connect()
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def _connect(self) -> Any:
+        patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _PATIENCE)
+        return pymysql.connect(autocommit=True, **self._where, **patience)
+
+
+class Identity(Client):
+    """Makes projects in Keystone.
+
+    :param url: Keystone's, through the virtual address.
+    """
+
+    def __init__(self, url: str, password: str) -> None:
+        super().__init__()
+        self._url = f"{url}/v3"
+        domain = {"id": "default"}
+        user = {"name": "admin", "domain": domain, "password": password}
+        self._login = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": {"project": {"name": "admin", "domain": domain}},
+            }
+        }
+        self._token = ""
+
+    def write(self, number: int) -> str:
+        """Make a project."""
+        name = f"ha-{time.time_ns()}-{number}"
+        made = self._ask("POST", "/projects", {"project": {"name": name, "domain_id": "default"}})
+        return made["project"]["id"]
+
+    def reads(self, written: str) -> bool:
+        """Return whether the project is there."""
+        answer = self._call("GET", f"/projects/{written}")
+        if answer.status_code != 404:
+            answer.raise_for_status()
+        return answer.status_code == 200
+
+    def lost(self) -> list[str]:
+        """Return the projects that are missing, and delete the others."""
+        missing = []
+        for project in self.acknowledged:
+            answer = self._call("DELETE", f"/projects/{project}")
+            if answer.status_code == 404:
+                missing.append(project)
+            else:
+                answer.raise_for_status()
+        return missing
+
+    def _ask(self, verb: str, path: str, body: Any = None) -> Any:
+        answer = self._call(verb, path, body)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _call(self, verb: str, path: str, body: Any = None) -> requests.Response:
+        if not self._token:
+            answer = requests.post(
+                f"{self._url}/auth/tokens", json=self._login, timeout=_API_PATIENCE
+            )
+            answer.raise_for_status()
+            self._token = answer.headers["X-Subject-Token"]
+        headers = {"X-Auth-Token": self._token}
+        url = self._url + path
+        return requests.request(verb, url, json=body, headers=headers, timeout=_API_PATIENCE)

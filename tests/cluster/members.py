@@ -1,0 +1,89 @@
+"""What the members of the clusters on the bed's control hosts say of themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .bed import Bed
+
+HOSTS = ("control1", "control2", "control3")
+# What lies below all other services, and one of those.
+SERVICES = [
+    "mariadb",
+    "rabbitmq",
+    "memcached",
+    "haproxy",
+    "keepalived",
+    "ovn",
+    "toolbox",
+    "keystone",
+]
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
+    """Wait until a condition holds and return its value."""
+    end = time.monotonic() + seconds
+    last: Exception | None = None
+    while time.monotonic() < end:
+        try:
+            if value := condition():
+                return value
+        except (AssertionError, LookupError, ValueError) as error:
+            last = error
+        time.sleep(1)
+    raise AssertionError(f"not within {seconds} s: {what} (last error: {last})")
+
+
+def holders(bed: Bed, hosts: Sequence[str] = HOSTS) -> list[str]:
+    """Return the hosts that have the internal address."""
+    brief = {
+        host: bed.run(host, "ip", "-brief", "-4", "address", check=False).out for host in hosts
+    }
+    return [host for host, text in brief.items() if f" {bed.virtual_address}/32" in text]
+
+
+def query(bed: Bed, host: str, statement: str) -> str:
+    """Run a statement on a host's own member, as its administrator by the socket."""
+    client = ["docker", "exec", "mariadb", "mariadb", "--defaults-file=/etc/mysql/galera.cnf", "-N"]
+    return bed.run(host, *client, "-e", statement).out.strip()
+
+
+def in_step(bed: Bed, table: str, hosts: Sequence[str] = HOSTS) -> bool:
+    """Return whether the members are Synced and hold the same rows of a table."""
+    sums = {query(bed, host, f"CHECKSUM TABLE {table}") for host in hosts}
+    states = {
+        query(bed, host, "SHOW STATUS LIKE 'wsrep_local_state_comment'").split()[-1]
+        for host in hosts
+    }
+    return len(sums) == 1 and states == {"Synced"}
+
+
+def ill(bed: Bed, hosts: Sequence[str] = HOSTS) -> dict[str, str]:
+    """Return the containers that do not run or are not healthy, ``host/name`` to Docker's words."""
+    found = {}
+    for host in hosts:
+        listing = bed.run(host, "docker", "ps", "--all", "--format", "{{json .}}").out
+        for one in map(json.loads, listing.splitlines()):
+            status = one["Status"]
+            if not status.startswith("Up ") or "unhealthy" in status or "starting" in status:
+                found[f"{host}/{one['Names']}"] = status
+    return found
+
+
+def brokers(bed: Bed, host: str) -> list[str]:
+    """Return the brokers that run, as a host's one sees it."""
+    status = ["docker", "exec", "rabbitmq", "rabbitmqctl", "cluster_status", "--formatter=json"]
+    return sorted(json.loads(bed.run(host, *status).out)["running_nodes"])
+
+
+def whole(bed: Bed, table: str) -> bool:
+    """Return whether nothing is left of a fault: every container, every member, one address."""
+    return (
+        not ill(bed)
+        and len(holders(bed)) == 1
+        and in_step(bed, table)
+        and all(len(brokers(bed, host)) == len(HOSTS) for host in HOSTS)
+    )

@@ -1,0 +1,67 @@
+"""Databases that are down on all hosts at once come back, and no row is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .bed import Bed
+from .members import HOSTS, SERVICES, holders, in_step, query, until
+
+TABLE = "ha.numbers"
+
+
+@pytest.fixture(scope="module")
+def bed() -> Bed:
+    """Return the bed with the services below all others deployed."""
+    made = Bed()
+    made.orch("deploy", services=SERVICES)
+    return made
+
+
+@pytest.fixture(scope="module")
+def table(bed: Bed) -> Iterator[Bed]:
+    """Return the bed with an empty table."""
+    query(bed, "control1", "CREATE DATABASE IF NOT EXISTS ha")
+    query(bed, "control1", f"CREATE OR REPLACE TABLE {TABLE} (n INT AUTO_INCREMENT PRIMARY KEY)")
+    yield bed
+    query(bed, "control1", "DROP DATABASE ha")
+
+
+def held(bed: Bed, rows: int) -> bool:
+    """Return whether every member has so many rows, and the same ones."""
+    counts = {query(bed, host, f"SELECT COUNT(*) FROM {TABLE}") for host in HOSTS}
+    return counts == {str(rows)} and in_step(bed, TABLE)
+
+
+def add(bed: Bed, host: str) -> None:
+    """Add a row by a member."""
+    query(bed, host, f"INSERT INTO {TABLE} VALUES (NULL)")
+
+
+def test_a_second_deployment_changes_nothing(bed: Bed) -> None:
+    assert "Nothing to change" in bed.orch("deploy", services=SERVICES).err
+    assert len(holders(bed)) == 1
+
+
+def test_a_power_cut_of_all_databases_loses_nothing(table: Bed) -> None:
+    bed = table
+    for host in HOSTS:
+        add(bed, host)
+    assert bed.crash("mariadbd", *HOSTS) == 3
+    until(lambda: held(bed, 3), "the members are back")
+
+
+def test_a_stopped_database_is_recovered_from_the_member_with_every_row(table: Bed) -> None:
+    bed = table
+    bed.run("control1", "docker", "stop", "mariadb")
+    add(bed, "control2")
+    bed.orch("stop", services=["mariadb"])
+    refused = bed.orch("deploy", services=["mariadb"], check=False)
+    assert refused.code != 0
+    assert "orch.mariadb_recovery" in refused.err
+    bed.orch("mariadb_recovery")
+    until(lambda: held(bed, 4), "every member has the last row")
+    again = bed.orch("mariadb_recovery", check=False)
+    assert "the cluster is up on control1, control2, control3" in again.err
