@@ -57,7 +57,11 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
         raise CommandExecutionError(done["stderr"].strip() or done["stdout"].strip())
     answer = json.loads(done["stdout"].strip().splitlines()[-1])
     if step == "page":
-        answer = {"text": _report(answer["facts"], cloud)}
+        facts = answer["facts"]
+        answer = {
+            "text": _report(facts, cloud),
+            "facts": {key: facts[key] for key in facts if key == "vm_reachable_s"},
+        }
     return {key: value for key, value in answer.items() if value}
 
 
