@@ -15,13 +15,12 @@ import salt.utils.event
 from salt.exceptions import SaltException
 
 from saltern import certificates as certs
-from saltern import inventory, progress, rollout, screen, secrets, starts, templates
+from saltern import fleet, inventory, lock, progress, screen, secrets, starts, templates
 from saltern import logs as collected
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
-from saltern.fleet import Fleet, RolloutError, Run, connect
+from saltern.fleet import RolloutError, Run
 from saltern.host import root
-from saltern.lock import Lock
 from saltern.progress import Failure, Phase
 
 Shown = dict[str, Any]
@@ -51,11 +50,10 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
         salt-run saltern.plan services='[keystone]' hosts='[control1]'
     """
     try:
-        run = _run(services, hosts)
-        answers = run.fleet.ask(_phase("plan"), "saltern.plan", run.plan_calls(), 600)
+        plans = _run(services, hosts).ask_plans(_phase("plan"), 600)
     except (SalternError, SaltException) as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
-    return _shown("plan", {host: answer["services"] for host, answer in answers.items()})
+    return _shown("plan", plans)
 
 
 def status(
@@ -203,7 +201,7 @@ def rotate_fernet(
             return _shown("rotated", {"keys": 0, "hosts": []})
         run = _run([service], None)
         calls = {host: {} for host in run.services[service].hosts}
-        with contextlib.closing(_lock(again)):
+        with contextlib.closing(lock.take(__opts__, again)):
             run.fleet.ask(_phase("preflight"), "saltern.facts", calls, 120)
             path = inventory.secrets_file(__opts__)
             stored = secrets.read(path)
@@ -254,7 +252,7 @@ def _deploy_started(hosts: Sequence[str]) -> None:
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            _lock(f"saltern.started {' '.join(hosts)}").release()
+            lock.take(__opts__, f"saltern.started {' '.join(hosts)}").release()
             break
         except SalternError:
             if time.monotonic() > end:
@@ -291,10 +289,10 @@ def watch() -> None:
 
 def _search(places: list[str], asked: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the answer of the first of some hosts that gives one."""
-    fleet = connect(__opts__)
+    hosts = fleet.connect(__opts__)
     for number, place in enumerate(places, 1):
         try:
-            return fleet.call(_phase("logs"), "logs.search", {place: asked}, 120)[place]
+            return hosts.call(_phase("logs"), "logs.search", {place: asked}, 120)[place]
         except RolloutError:
             if number == len(places):
                 raise
@@ -313,12 +311,6 @@ def _touch(marker: Path) -> None:
     marker.touch()
 
 
-def _lock(command: str) -> Lock:
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    holder = {"command": command, "user": __opts__.get("user", "?"), "since": since}
-    return Lock(f"{root('var', __opts__)}/rollout.lock", holder)
-
-
 def _cloud() -> Cloud:
     """Return the cloud of the pillar.
 
@@ -329,20 +321,12 @@ def _cloud() -> Cloud:
     if "_errors" in pillar:
         raise RolloutError([Failure(str(error)) for error in pillar["_errors"]])
     cloud = inventory.cloud(pillar, __opts__)
-    if cloud.problems:
-        raise RolloutError(
-            [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in cloud.problems]
-        )
+    fleet.stop_for(progress.of_problems(cloud.problems))
     return cloud
 
 
 def _run(services: list[str] | None, hosts: list[str] | None) -> Run:
-    cloud = _cloud()
-    chosen, where = rollout.narrow(
-        rollout.graph(cloud), list(cloud.hosts), services or [], hosts or []
-    )
-    fleet: Fleet = connect(__opts__)
-    return Run(fleet, chosen, where, cloud)
+    return fleet.begin(__opts__, _cloud(), services or [], hosts or [])
 
 
 def _phase(kind: str) -> Phase:

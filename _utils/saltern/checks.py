@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saltern.progress import Failure
+
 Check = dict[str, Any]
 
 
@@ -16,6 +18,16 @@ def check(name: str, ok: bool, found: str, remedy: str = "") -> Check:
     :param remedy: What to do if it is wrong.
     """
     return {"check": name, "ok": bool(ok), "found": found, "remedy": remedy}
+
+
+def failures(found: Mapping[str, Sequence[Check]]) -> list[Failure]:
+    """Return the checks of all hosts that failed."""
+    return [
+        Failure(one["found"], host, state=one["check"], remedy=one["remedy"])
+        for host, rows in found.items()
+        for one in rows
+        if not one["ok"]
+    ]
 
 
 def table(found: Mapping[str, Sequence[Check]]) -> str:

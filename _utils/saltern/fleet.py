@@ -33,6 +33,15 @@ class RolloutError(SalternError):
         super().__init__("\n".join(places))
 
 
+def stop_for(failures: Sequence[Failure]) -> None:
+    """Stop the phase if something failed.
+
+    :raises RolloutError: With all failures.
+    """
+    if failures:
+        raise RolloutError(failures)
+
+
 class Fleet:
     """Speaks to hosts through Salt.
 
@@ -211,8 +220,7 @@ class Fleet:
             phase.host(host, f"{service}: {text}", not wrong, event.seconds, percent)
             schedule.finished(service, ok=not wrong)
             start()
-        if failures:
-            raise RolloutError(failures)
+        stop_for(failures)
         return changed
 
     def _run(
@@ -248,8 +256,7 @@ class Fleet:
             failures.append(failure)
             percent = 100 * (len(values) + len(failures)) // len(calls)
             phase.host(event.host, failure.reason, False, event.seconds, percent)
-        if failures:
-            raise RolloutError(failures)
+        stop_for(failures)
         return {host: values[host] for host in calls if host in values}
 
 
@@ -287,6 +294,37 @@ class Run:
             if host not in with_database:
                 call["served"] = served_for(tuple(call["services"]))
         return calls
+
+    def ask_plans(self, phase: Phase, deadline: float) -> dict[str, plan.Plan]:
+        """Return what would change: host to its plan.
+
+        :param deadline: Seconds a host has for its answer.
+        :raises RolloutError: A host is silent or fails.
+        """
+        answers = self.fleet.ask(phase, "saltern.plan", self.plan_calls(), deadline)
+        return {host: answer["services"] for host, answer in answers.items()}
+
+    def work(self, only: str | None = None) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """Return service to hosts of what this run changes, and what it leaves out with the reason.
+
+        :param only: ``configuration`` leaves out services whose images change or that do not run yet.
+        """
+        work = plan.work(self.plans, self.services)
+        left = plan.beyond_configuration(self.plans) if only == "configuration" else {}
+        return {service: hosts for service, hosts in work.items() if service not in left}, left
+
+
+def begin(
+    opts: Mapping[str, Any], cloud: Cloud, services: Iterable[str], hosts: Iterable[str]
+) -> Run:
+    """Return a run that is limited to some services and hosts.
+
+    :param opts: ``__opts__`` of a runner or of a state in an orchestration.
+    :param services: Names given by the operator; none means all. ``hosts`` alike.
+    :raises SalternError: See :func:`saltern.rollout.narrow`.
+    """
+    chosen, where = rollout.narrow(rollout.graph(cloud), list(cloud.hosts), services, hosts)
+    return Run(connect(opts), chosen, where, cloud)
 
 
 def connect(opts: Mapping[str, Any]) -> Fleet:

@@ -7,11 +7,12 @@ from typing import Any
 
 import salt.pillar
 
-from saltern import certificates, formulas, secrets
+from saltern import certificates, formulas, progress, secrets
 from saltern import cloud as clouds
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.problems import Problem
+from saltern.progress import Failure
 
 
 def settings(opts: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,6 +60,26 @@ def pillar(opts: Mapping[str, Any]) -> dict[str, Any]:
     if "_errors" in compiled:
         raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
     return compiled
+
+
+def failures(
+    cloud_: Cloud,
+    opts: Mapping[str, Any],
+    with_secrets: bool = True,
+    with_certificates: bool = True,
+) -> list[Failure]:
+    """Return why no run can start: a wrong pillar, else missing secrets, else wrong certificates.
+
+    :param with_secrets: False where the run needs none; then it needs no certificates either.
+    :param with_certificates: False if they are yet to be made.
+    """
+    if cloud_.problems or not with_secrets:
+        return progress.of_problems(cloud_.problems)
+    missing = missing_secrets(cloud_, opts)
+    if missing:
+        reason = f"no value for the secrets {', '.join(missing)}"
+        return [Failure(reason, remedy="salt-run saltern.genpwd")]
+    return progress.of_problems(wrong_certificates(cloud_, opts) if with_certificates else [])
 
 
 def secrets_file(opts: Mapping[str, Any]) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from saltern.errors import SalternError
+from saltern.host import root
 
 
 class Lock:
@@ -48,6 +50,18 @@ class Lock:
             self._descriptor = None
 
     close = __del__ = release
+
+
+def take(opts: Mapping[str, Any], command: str) -> Lock:
+    """Take the lock of the cloud.
+
+    :param opts: ``__opts__`` of a runner or of a state in an orchestration.
+    :param command: Who takes it, for the message to others.
+    :raises SalternError: Another run holds it.
+    """
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    holder = {"command": command, "user": opts.get("user", "?"), "since": since}
+    return Lock(f"{root('var', opts)}/rollout.lock", holder)
 
 
 def _held(path: Path) -> str:

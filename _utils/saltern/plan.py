@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from saltern import secrets
-from saltern.progress import count
+from saltern.progress import Failure, count, states_of
 
 Change = dict[str, Any]
 Plan = dict[str, list[Change]]
@@ -54,10 +54,10 @@ def work(plans: Mapping[str, Plan], services: Iterable[str]) -> dict[str, list[s
     return {name: where for name, where in hosts.items() if where}
 
 
-def failures(plans: Mapping[str, Plan]) -> list[tuple[str, str, Change]]:
-    """Return the states that already fail in test mode: host, service, change."""
+def failures(plans: Mapping[str, Plan]) -> list[Failure]:
+    """Return the states that already fail in test mode."""
     return [
-        (host, service, change)
+        Failure(change["comment"], host, service, change["state"], states_of(host, service))
         for host, plan in plans.items()
         for service, changes in plan.items()
         for change in changes

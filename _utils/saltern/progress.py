@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from saltern.problems import Problem
+
 PREFIX = "saltern/rollout"
 _FAILURES_IN_FULL = 5
 # Of a long reason, such as a container's log: its first lines, which say what, and its last ones.
@@ -27,6 +29,11 @@ class Failure:
     service: str = ""
     state: str = ""
     remedy: str = ""
+
+
+def of_problems(wrong: Iterable[Problem]) -> list[Failure]:
+    """Return problems of the operator's input as failures."""
+    return [Failure(f"{one.key}: {one.what}", remedy=one.remedy) for one in wrong]
 
 
 class Phase:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,15 @@ import salt.config
 
 from saltern import bootstrap
 from saltern.cloud import Cloud
+from saltern.fleet import stop_for
+from saltern.progress import Failure, Phase
 
 # As root, also where one logs in as somebody else.
 _AS_ROOT = '[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@"'
 
 
 @dataclass(frozen=True)
-class Answer:
+class _Answer:
     """What a host said.
 
     :ivar ok: It did what was asked.
@@ -50,29 +52,46 @@ class Remote:
             "pillar_roots": {"base": []},
         }
 
-    def command(self, hosts: Sequence[str], *words: str) -> Iterator[Answer]:
-        """Run a command as root on hosts; yield their answers as they come."""
+    def command(self, phase: Phase, hosts: Sequence[str], *words: str) -> dict[str, str]:
+        """Run a command as root on hosts; return host to its output.
+
+        :raises RolloutError: With every host that failed.
+        """
+        return _heard(phase, hosts, self._command(hosts, words))
+
+    def states(
+        self,
+        phase: Phase,
+        hosts: Sequence[str],
+        sls: str,
+        pillar: Mapping[str, Any],
+        test: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Apply states to hosts, all at once; return host to its states by tag.
+
+        :param pillar: The pillar that the states see, and nothing else.
+        :raises RolloutError: With every host that failed.
+        """
+        return _heard(phase, hosts, self._states(hosts, sls, pillar, test))
+
+    def _command(self, hosts: Sequence[str], words: Sequence[str]) -> Iterator[_Answer]:
         # Salt quotes for its own shell only, this is for the host's.
         arguments = [shlex.quote(word) for word in ("-c", _AS_ROOT, "sh", *words)]
         for host, said, seconds in self._each(hosts, "sh", arguments, raw_shell=True):
             ok = isinstance(said, Mapping) and said.get("retcode") == 0
-            yield Answer(host, ok, said["stdout"] if ok else bootstrap.reason(said), seconds)
+            yield _Answer(host, ok, said["stdout"] if ok else bootstrap.reason(said), seconds)
 
-    def states(
-        self, hosts: Sequence[str], sls: str, pillar: Mapping[str, Any], test: bool = False
-    ) -> Iterator[Answer]:
-        """Apply states to hosts, all at once; yield their answers as they come.
-
-        :param pillar: The pillar that the states see, and nothing else.
-        """
+    def _states(
+        self, hosts: Sequence[str], sls: str, pillar: Mapping[str, Any], test: bool
+    ) -> Iterator[_Answer]:
         kwargs = {"pillar": dict(pillar), "test": test}
         for host, said, seconds in self._each(hosts, "state.sls", [sls], kwarg=kwargs):
             done = said.get("return") if isinstance(said, Mapping) else None
             if isinstance(done, Mapping) and done:
                 ok = all(one.get("result") is not False for one in done.values())
-                yield Answer(host, ok, done, seconds)
+                yield _Answer(host, ok, done, seconds)
             else:
-                yield Answer(host, False, bootstrap.reason(said), seconds)
+                yield _Answer(host, False, bootstrap.reason(said), seconds)
 
     def _each(
         self, hosts: Sequence[str], fun: str, arguments: Sequence[str], **options: Any
@@ -86,3 +105,21 @@ class Remote:
             for answer in answers:
                 for host, said in answer.items():
                     yield host, said, time.monotonic() - began
+
+
+def _heard(phase: Phase, hosts: Sequence[str], answers: Iterable[_Answer]) -> dict[str, Any]:
+    """Tell each host's answer as it comes; return host to value.
+
+    :raises RolloutError: With every host that failed.
+    """
+    values: dict[str, Any] = {}
+    failures: list[Failure] = []
+    for number, one in enumerate(answers, 1):
+        wrong = [] if one.ok else bootstrap.failures(one.host, one.value)
+        failures += wrong
+        values[one.host] = one.value
+        text = wrong[0].reason if wrong else "done"
+        phase.host(one.host, text, one.ok, one.seconds, 100 * number // len(hosts))
+    failures += [Failure("did not answer", one) for one in hosts if one not in values]
+    stop_for(failures)
+    return {host: values[host] for host in hosts}
