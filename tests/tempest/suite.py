@@ -114,6 +114,9 @@ def prepared(cloud: Any) -> Iterator[dict[str, dict[str, Any]]]:
                 "public_network_id": outside.id,
                 "floating_network_name": outside.name,
             },
+            "network-feature-enabled": {
+                "api_extensions": ",".join(one.alias for one in cloud.network.extensions())
+            },
             "dashboard": {"dashboard_url": os.environ["DASHBOARD"]},
             "heat_plugin": {
                 "auth_url": keystone,
