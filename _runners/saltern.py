@@ -28,9 +28,8 @@ Shown = dict[str, Any]
 _SOON_DAYS = 30
 _FOLLOW_SECONDS = 2
 _FOLLOWED_LINES = 2000
-# How long a host that has started waits for a run under way, and how often it looks.
+# How long a host that has started waits for a run under way.
 _PATIENCE_SECONDS = 3600
-_LOCK_SECONDS = 2
 
 _log = logging.getLogger(__name__)
 
@@ -249,16 +248,8 @@ def started(host: str) -> Shown:
 
 
 def _deploy_started(hosts: Sequence[str]) -> None:
-    end = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            lock.take(__opts__, f"saltern.started {' '.join(hosts)}").release()
-            break
-        except SalternError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(_LOCK_SECONDS)
-    done = __salt__["state.orchestrate"]("orch.deploy", pillar={"hosts": list(hosts)})
+    limits = {"hosts": list(hosts), "wait": _PATIENCE_SECONDS}
+    done = __salt__["state.orchestrate"]("orch.deploy", pillar=limits)
     if done.get("retcode"):
         raise SalternError(
             f"deploying to {', '.join(hosts)} failed; run salt-run state.orchestrate orch.deploy "

@@ -92,12 +92,17 @@ def confirmed(name: str, what: str) -> dict[str, Any]:
 
 
 def locked(name: str) -> dict[str, Any]:
-    """Take the lock of the cloud: one run at a time. It is free again when the run or its process ends."""
+    """Take the lock of the cloud: one run at a time. It is free again when the run or its process ends.
+
+    The pillar key ``wait`` of the command has it wait so many seconds for a run that holds the lock.
+    """
     with _phase(name) as (_, ret):
         if __opts__["test"]:
             ret["comment"] = "Not needed: test mode changes nothing."
         else:
-            _run().lock = lock.take(__opts__, _orchestration().command)
+            _run().lock = lock.take(
+                __opts__, _orchestration().command, float(__pillar__.get("wait", 0))
+            )
             ret["comment"] = "This run has the cloud to itself."
     return ret
 

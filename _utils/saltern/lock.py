@@ -16,6 +16,9 @@ from typing import Any
 from saltern.errors import SalternError
 from saltern.host import root
 
+# How often one that waits looks whether the lock is free.
+_LOOK_SECONDS = 1
+
 
 class Lock:
     """A held lock.
@@ -52,16 +55,24 @@ class Lock:
     close = __del__ = release
 
 
-def take(opts: Mapping[str, Any], command: str) -> Lock:
+def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
     """Take the lock of the cloud.
 
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param command: Who takes it, for the message to others.
+    :param patience: Seconds to wait for a run that holds it.
     :raises SalternError: Another run holds it.
     """
+    end = time.monotonic() + patience
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
     holder = {"command": command, "user": opts.get("user", "?"), "since": since}
-    return Lock(f"{root('var', opts)}/rollout.lock", holder)
+    while True:
+        try:
+            return Lock(f"{root('var', opts)}/rollout.lock", holder)
+        except SalternError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_LOOK_SECONDS)
 
 
 def _held(path: Path) -> str:

@@ -150,9 +150,9 @@ class Cloud:
             os.killpg(self.processes[host].pid, signal.SIGCONT)
 
     def restart(self, host: str) -> None:
-        """Start a minion anew, as after a reboot of its host."""
+        """Stop a minion and start it anew, as when its host reboots."""
         old = self.processes[host]
-        os.killpg(old.pid, signal.SIGKILL)
+        old.terminate()
         old.wait()
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         self.processes[host] = subprocess.Popen(
