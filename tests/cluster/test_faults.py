@@ -68,24 +68,30 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
 def killed(bed: Bed, host: str) -> Iterator[None]:
     """Take a host's power away for a while."""
     bed.kill(host)
-    yield
-    bed.start(host)
+    try:
+        yield
+    finally:
+        bed.start(host)
 
 
 @contextlib.contextmanager
 def paused(bed: Bed, host: str) -> Iterator[None]:
     """Freeze a host for a while."""
     bed.pause(host)
-    yield
-    bed.heal(host)
+    try:
+        yield
+    finally:
+        bed.heal(host)
 
 
 @contextlib.contextmanager
 def cut_off(bed: Bed, host: str) -> Iterator[None]:
     """Pull a host's network cable for a while."""
     bed.cut_off(host)
-    yield
-    bed.heal(host)
+    try:
+        yield
+    finally:
+        bed.heal(host)
 
 
 @pytest.mark.parametrize("fault", [killed, paused, cut_off])
