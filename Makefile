@@ -54,7 +54,7 @@ tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="ident
 	@$(bin)/python tests/tempest/run.py $(AREAS)
 
 cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file; docs/cluster.md)
-	@$(bin)/salt-run image.build testbed-bare testbed-host registry
+	@$(bin)/salt-run image.build testbed-bare testbed-host registry keepalived
 	@$(bin)/python -m tests.cluster up
 
 cluster-test: cluster  ## the tests that need several hosts, on the test bed
