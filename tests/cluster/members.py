@@ -54,11 +54,13 @@ def query(bed: Bed, host: str, statement: str) -> str:
 def in_step(bed: Bed, table: str, hosts: Sequence[str] = HOSTS) -> bool:
     """Return whether the members are Synced and hold the same rows of a table."""
     sums = {query(bed, host, f"CHECKSUM TABLE {table}") for host in hosts}
-    states = {
-        query(bed, host, "SHOW STATUS LIKE 'wsrep_local_state_comment'").split()[-1]
-        for host in hosts
-    }
-    return len(sums) == 1 and states == {"Synced"}
+    return len(sums) == 1 and synced(bed, hosts)
+
+
+def synced(bed: Bed, hosts: Sequence[str] = HOSTS) -> bool:
+    """Return whether the members say that they have all that the others have."""
+    state = "SHOW STATUS LIKE 'wsrep_local_state_comment'"
+    return {query(bed, host, state).split()[-1] for host in hosts} == {"Synced"}
 
 
 def ill(bed: Bed, hosts: Sequence[str] = HOSTS) -> dict[str, str]:
@@ -79,11 +81,11 @@ def brokers(bed: Bed, host: str) -> list[str]:
     return sorted(json.loads(bed.run(host, *status).out)["running_nodes"])
 
 
-def whole(bed: Bed, table: str) -> bool:
+def whole(bed: Bed) -> bool:
     """Return whether nothing is left of a fault: every container, every member, one address."""
     return (
         not ill(bed)
         and len(holders(bed)) == 1
-        and in_step(bed, table)
+        and synced(bed)
         and all(len(brokers(bed, host)) == len(HOSTS) for host in HOSTS)
     )

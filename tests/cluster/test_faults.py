@@ -13,7 +13,7 @@ import yaml
 
 from .bed import Bed
 from .clients import Client, Database, Identity
-from .members import HOSTS, SERVICES, holders, query, until, whole
+from .members import HOSTS, SERVICES, holders, in_step, query, until, whole
 
 TABLE = "ha.written"
 
@@ -45,11 +45,11 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
         client.waits_for(3, until)
 
     def all_is_well() -> None:
-        until(lambda: whole(cloud, TABLE), "all is healthy again by itself", 600)
+        until(lambda: whole(cloud), "all is healthy again by itself", 600)
         for client in working.values():
             client.waits_for(5, until)
             client.stop()
-        until(lambda: whole(cloud, TABLE), "the members are in step")
+        until(lambda: in_step(cloud, TABLE), "the members hold the same rows")
         seen = ", ".join(
             f"{name} {client.outage:.1f} s of {len(client.acknowledged)} writes"
             for name, client in working.items()
@@ -135,7 +135,7 @@ def test_a_member_that_is_cut_off_from_the_others_serves_nothing(cloud: Bed, cli
 def test_all_hosts_are_rebooted_one_after_the_other(cloud: Bed, clients):
     for host in HOSTS:
         cloud.restart(host)
-        until(lambda: whole(cloud, TABLE), f"all is healthy after the reboot of {host}", 600)
+        until(lambda: whole(cloud), f"all is healthy after the reboot of {host}", 600)
     clients()
 
 
