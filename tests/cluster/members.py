@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from tests.functional import services
 
 from .bed import Bed
+
+# Hosts take longer than containers.
+until = functools.partial(services.until, seconds=300)
 
 HOSTS = ("control1", "control2", "control3")
 # What lies below all other services, and one of those.
@@ -21,20 +25,6 @@ SERVICES = [
     "toolbox",
     "keystone",
 ]
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
-    """Wait until a condition holds and return its value."""
-    end = time.monotonic() + seconds
-    last: Exception | None = None
-    while time.monotonic() < end:
-        try:
-            if value := condition():
-                return value
-        except (AssertionError, LookupError, ValueError) as error:
-            last = error
-        time.sleep(1)
-    raise AssertionError(f"not within {seconds} s: {what} (last error: {last})")
 
 
 def holders(bed: Bed, hosts: Sequence[str] = HOSTS) -> list[str]:

@@ -45,7 +45,7 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
         client.waits_for(3, until)
 
     def all_is_well() -> None:
-        until(lambda: whole(cloud), "all is healthy again by itself", 600)
+        until(lambda: whole(cloud), "all is healthy again by itself", seconds=600)
         for client in working.values():
             client.waits_for(5, until)
             client.stop()
@@ -115,7 +115,7 @@ def test_a_member_that_is_cut_off_from_the_others_serves_nothing(cloud: Bed, cli
 def test_all_hosts_are_rebooted_one_after_the_other(cloud: Bed, clients):
     for host in HOSTS:
         cloud.restart(host)
-        until(lambda: whole(cloud), f"all is healthy after the reboot of {host}", 600)
+        until(lambda: whole(cloud), f"all is healthy after the reboot of {host}", seconds=600)
     clients()
 
 
