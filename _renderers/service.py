@@ -6,8 +6,6 @@ from typing import Any
 
 import yaml
 
-from saltern import keys
-
 
 def render(
     body: Any, saltenv: str = "base", sls: str = "", argline: str = "", **kwargs: Any
@@ -17,8 +15,6 @@ def render(
     :param body: Text after the shebang: YAML of further states, or nothing.
     :param sls: Name of the SLS, which is the service's.
     """
-    # Every state run of a service begins here, with most of its messages to the master ahead.
-    keys.parse_once()
     text = body.read() if hasattr(body, "read") else body
     more = yaml.safe_load(text.removeprefix("#!service")) if isinstance(text, str) else text
     return __salt__["formula.states"](sls.partition(".")[0], more)
