@@ -47,15 +47,17 @@ def main() -> int:
     if not confirmed:
         print("Debian's packages stay. To do it: make clean CONFIRM=yes")
         return 1
+    unseen = _has_docker(config) and docker.info() is None
     remove(config, found)
+    if unseen:
+        print("Docker did not run: what it holds of Saltern stays. Take it away, too: make setup, and this again.")
     print("Done. Debian's packages stay.")
     return 0
 
 
 def survey(config: Settings) -> dict[str, list]:
     """What is here of ours, by kind."""
-    # Docker's objects belong to the machine's one cloud, not to a set-up under other roots (a test's).
-    labels = LABELS if config.etc == Settings().etc else {}
+    labels = LABELS if _has_docker(config) else {}
     return {
         "daemons": [f"salt-{role}" for role in ROLES if processes.salt(config.config_dir, role)]
         + ["dockerd (started by set-up)"] * bool(docker.ours(config)),
@@ -83,6 +85,11 @@ def remove(config: Settings, found: dict[str, list]) -> None:
         command.unlink()
     for place in _folders(config):
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _has_docker(config: Settings) -> bool:
+    # Docker's objects belong to the machine's one cloud, not to a set-up under other roots (a test's).
+    return config.etc == Settings().etc
 
 
 def _folders(config: Settings) -> list[Path]:

@@ -50,8 +50,9 @@ def sync(config: Settings) -> Outcome:
     if note.exists() and note.read_text() == wanted and _cache(config).is_dir():
         return Outcome(f"in place, {wanted[:12]}")
     # New files stay invisible for up to 20 s while the master's old file list is cached.
+    # None is every environment; a load without the key clears nothing.
     opts = salt.config.master_config(str(config.config_dir / "master"))
-    salt.fileserver.Fileserver(opts).clear_file_list_cache({})
+    salt.fileserver.Fileserver(opts).clear_file_list_cache({"saltenv": None})
     if processes.salt(config.config_dir, "minion"):
         _through_master(config)
     else:

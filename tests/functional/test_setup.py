@@ -195,6 +195,7 @@ def test_library_is_importable_by_modules_of_the_minion(machine: Machine):
 
 def test_edited_library_reaches_master_and_minion(machine: Machine):
     code = "from saltern import edited\n\n\ndef value():\n    return edited.VALUE\n"
+    machine.salt("salt-run", "fileserver.file_list")  # the master has a list without the new files
     for place in ("_modules", "_runners"):
         (machine.checkout / place / "edited.py").write_text(code)
     for value in ("one", "two"):
