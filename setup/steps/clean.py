@@ -50,7 +50,9 @@ def main() -> int:
     unseen = _has_docker(config) and docker.info() is None
     remove(config, found)
     if unseen:
-        print("Docker did not run: what it holds of Saltern stays. Take it away, too: make setup, and this again.")
+        print(
+            "Docker did not run: what it holds of Saltern stays. Take it away, too: make setup, and this again."
+        )
     print("Done. Debian's packages stay.")
     return 0
 

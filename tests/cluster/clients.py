@@ -1,12 +1,15 @@
-"""Clients that write and read through the virtual address without a pause, and remember what was acknowledged."""
+"""Clients that write and read without a pause and remember what was acknowledged."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import pika
+import pika.exceptions
 import pymysql
 import requests
 
@@ -14,6 +17,7 @@ import requests
 _PATIENCE = 3
 _API_PATIENCE = 10
 _AGAIN = 0.1
+_FAILURES = (OSError, pymysql.Error, requests.RequestException, pika.exceptions.AMQPError)
 
 
 class Client(threading.Thread):
@@ -46,7 +50,7 @@ class Client(threading.Thread):
                 self.acknowledged.append(written)
                 if not self.reads(written):
                     self.stale.append(written)
-            except (OSError, pymysql.Error, requests.RequestException) as error:
+            except _FAILURES as error:
                 self.errors.append(f"{type(error).__name__}: {error}")
                 self.forget()
                 self._end.wait(_AGAIN)
@@ -118,6 +122,66 @@ class Database(Client):
     def _connect(self) -> Any:
         patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), _PATIENCE)
         return pymysql.connect(autocommit=True, **self._where, **patience)
+
+
+class Broker(Client):
+    """Publishes to a durable quorum queue by whichever broker answers, as OpenStack's services do.
+
+    :param hosts: Addresses of the brokers.
+    """
+
+    QUEUE = "ha.written"
+
+    def __init__(self, hosts: Sequence[str], user: str, password: str) -> None:
+        super().__init__()
+        # A silent broker is given up after two heartbeats.
+        patience = {"heartbeat": _PATIENCE, "socket_timeout": _PATIENCE}
+        login = pika.PlainCredentials(user, password)
+        self._brokers = [
+            pika.ConnectionParameters(host, credentials=login, **patience) for host in hosts
+        ]
+        self._connection: Any = None
+        self._channel: Any = None
+        self._open().queue_delete(self.QUEUE)
+        self._open().queue_declare(self.QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        self.forget()
+
+    def write(self, number: int) -> int:
+        """Publish a message; returns once a majority of the brokers have it on disk."""
+        kept = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
+        self._open().basic_publish("", self.QUEUE, str(number).encode(), kept, mandatory=True)
+        return number
+
+    def reads(self, written: int) -> bool:
+        """A message is read once: at the end."""
+        return True
+
+    def forget(self) -> None:
+        """Open a new connection for the next message."""
+        connection, self._connection = self._connection, None
+        with contextlib.suppress(*_FAILURES):
+            if connection:
+                connection.close()
+
+    def lost(self) -> list[int]:
+        """Return the messages that the queue does not have, and empty it."""
+        found = set()
+        self.forget()
+        for method, _, body in self._open().consume(self.QUEUE, inactivity_timeout=_PATIENCE):
+            if method is None:
+                break
+            found.add(int(body))
+        self._channel.cancel()
+        self._channel.queue_delete(self.QUEUE)
+        self.forget()
+        return sorted({*self.acknowledged} - found)
+
+    def _open(self) -> Any:
+        if not self._connection:
+            self._connection = pika.BlockingConnection(self._brokers)
+            self._channel = self._connection.channel()
+            self._channel.confirm_delivery()
+        return self._channel
 
 
 class Identity(Client):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
+import yaml
 
 from tests.cluster.bed import Bed
+from tests.cluster.clients import Broker, Client, Database, Identity
+from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,54 @@ def bed() -> Bed:
     bed = Bed()
     bed.up(show=lambda line: None)
     return bed
+
+
+@pytest.fixture(scope="session")
+def cloud(bed: Bed) -> Iterator[Bed]:
+    """Return the bed with the services below all others, Keystone, and a user of the database."""
+    bed.orch("deploy", services=SERVICES)
+    query(bed, "control1", "CREATE DATABASE IF NOT EXISTS ha")
+    query(bed, "control1", "CREATE OR REPLACE USER client IDENTIFIED BY 'client'")
+    query(bed, "control1", "GRANT ALL ON ha.* TO client")
+    yield bed
+    query(bed, "control1", "DROP USER client")
+    query(bed, "control1", "DROP DATABASE ha")
+
+
+@pytest.fixture
+def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
+    """Let clients work; call what this yields once the fault is over, to see that all is well."""
+    secrets = yaml.safe_load(cloud.run("master", "cat", "/etc/saltern/secrets.yml").out)
+    working: dict[str, Client] = {
+        "database": Database(cloud.virtual_address, "client", "client"),
+        "RabbitMQ": Broker(
+            [cloud.hosts[host]["address"] for host in HOSTS],
+            "openstack",
+            secrets["rabbitmq"]["password"],
+        ),
+        "Keystone": Identity(
+            f"http://{cloud.virtual_address}:5000", secrets["keystone"]["admin_password"]
+        ),
+    }
+    for client in working.values():
+        client.start()
+        client.waits_for(3, until)
+
+    def all_is_well() -> None:
+        until(lambda: whole(cloud), "all is healthy again by itself", seconds=600)
+        for client in working.values():
+            client.waits_for(5, until)
+            client.stop()
+        until(lambda: in_step(cloud, "ha.written"), "the members hold the same rows")
+        seen = ", ".join(
+            f"{name} {client.outage:.1f} s of {len(client.acknowledged)} writes"
+            for name, client in working.items()
+        )
+        print(f"\n{request.node.name}: longest outage: {seen}")
+        for name, client in working.items():
+            assert client.stale == [], (name, client.errors)
+            assert client.lost() == [], (name, client.errors)
+
+    yield all_is_well
+    for client in working.values():
+        client.stop()

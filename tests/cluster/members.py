@@ -71,11 +71,11 @@ def brokers(bed: Bed, host: str) -> list[str]:
     return sorted(json.loads(bed.run(host, *status).out)["running_nodes"])
 
 
-def whole(bed: Bed) -> bool:
+def whole(bed: Bed, hosts: Sequence[str] = HOSTS) -> bool:
     """Return whether nothing is left of a fault: every container, every member, one address."""
     return (
-        not ill(bed)
-        and len(holders(bed)) == 1
-        and synced(bed)
-        and all(len(brokers(bed, host)) == len(HOSTS) for host in HOSTS)
+        not ill(bed, hosts)
+        and len(holders(bed, hosts)) == 1
+        and synced(bed, hosts)
+        and all(len(brokers(bed, host)) == len(hosts) for host in hosts)
     )
