@@ -14,6 +14,8 @@ from saltern.errors import SalternError
 
 # Seconds for a server to take a new certificate; a loaded host starts Keystone in a minute.
 _PATIENCE = 180
+# Seconds for one to show what it has: what does not speak TLS yet may say nothing at all.
+_GLANCE = 10
 
 
 def differences(service: str) -> dict[str, str]:
@@ -54,7 +56,9 @@ def write(service: str) -> dict[str, str]:
     """
     folder, wanted, uid = _wanted(service)
     found = differences(service)
-    shown = [port for port in _tls_ports(service) if _shown(port)] if "host.pem" in found else []
+    running = _running(service, f"{folder}:{certificates.FOLDER}:ro")
+    renewed = running and found.get("host.pem") == "changed"
+    shown = [port for port in _tls_ports(service) if _shown(port)] if renewed else []
     if found:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.chown(folder, uid, uid)
@@ -66,7 +70,7 @@ def write(service: str) -> dict[str, str]:
             # Servers that watch the folder must not see unfinished files.
             files.write(folder / name, text, mode, uid, scratch=folder.parent)
     if found.keys() - {"bundle.pem"}:
-        _reload(service, f"{folder}:{certificates.FOLDER}:ro")
+        _reload(service, running)
     for port in shown:
         _await(port, certificates.first(wanted["host.pem"][0]), service)
     return found
@@ -97,9 +101,9 @@ def deliver(services: list[str] | None = None) -> dict[str, dict[str, str]]:
     return {name: found for name, found in changed.items() if found}
 
 
-def _reload(service: str, mount: str) -> None:
-    """Run what makes containers read new certificates in those that have them."""
-    running = {
+def _running(service: str, mount: str) -> set[str]:
+    """Return the service's running containers that see the certificates."""
+    return {
         one["name"]
         for one in __salt__["container.snapshot"]()
         if one["service"] == service
@@ -107,6 +111,10 @@ def _reload(service: str, mount: str) -> None:
         and one["state"] == "running"
         and mount in (one["spec"] or {}).get("volumes", [])
     }
+
+
+def _reload(service: str, running: set[str]) -> None:
+    """Run what makes containers read new certificates in those that have them."""
     formula = host.cloud(__pillar__, __opts__)["formulas"][service]
     for container, command in formula.get("reload", {}).items():
         if container not in running:
@@ -127,7 +135,7 @@ def _tls_ports(service: str) -> list[tuple[str, int]]:
 def _shown(port: tuple[str, int]) -> str:
     """Return the certificate that is shown there in PEM form, empty if there is none."""
     try:
-        return ssl.get_server_certificate(port, timeout=_PATIENCE)
+        return ssl.get_server_certificate(port, timeout=_GLANCE)
     except OSError:
         return ""
 
