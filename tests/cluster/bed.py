@@ -147,6 +147,12 @@ class Bed:
         finally:
             self.machine.put("master", {PILLAR: before})
 
+    def push(self, *names: str) -> None:
+        """Push images of this machine to the registry: names of folders below images/."""
+        release = self._wanted().settings["release"]
+        options = Options(release=release, registry=self.local_registry)
+        Workshop(ROOT / "images", options).push(names)
+
     # -- faults --------------------------------------------------------------------------------
 
     def kill(self, host: str) -> None:
@@ -306,17 +312,25 @@ class Bed:
         self.machine.put("master", {"/root/.ssh/known_hosts": known})
         return f"the master's key is on {len(self.hosts)} hosts, and theirs are known"
 
-    def _push(self) -> str:
+    def _wanted(self) -> clouds.Cloud:
+        """Return the cloud that the pillar describes.
+
+        :raises SalternError: It is wrong.
+        """
         catalog = formulas.load([ROOT / "formulas"])
         wanted = clouds.load(self._pillar, catalog, clouds.releases(ROOT / "images"))
         if wanted.problems:
             raise SalternError("\n".join(map(str, wanted.problems)))
+        return wanted
+
+    def _push(self) -> str:
+        wanted = self._wanted()
         here = Options(release=wanted.settings["release"])
         built = {tag for one in self.machine.api.images() for tag in one["RepoTags"] or ()}
         names = [one for one in wanted.images if here.name(one) in built]
         missing = sorted(set(wanted.images) - set(names))
         if names:
-            Workshop(ROOT / "images", here.changed(registry=self.local_registry)).push(names)
+            self.push(*names)
         note = f"; not built: {', '.join(missing)}" if missing else ""
         return f"{len(names)} in the registry{note}"
 
