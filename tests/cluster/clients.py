@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,9 @@ _PATIENCE = 3
 _API_PATIENCE = 10
 _AGAIN = 0.1
 _FAILURES = (OSError, pymysql.Error, requests.RequestException, pika.exceptions.AMQPError)
+
+# It tells every connection that a fault ends, at length.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 
 class Client(threading.Thread):
@@ -171,6 +175,8 @@ class Broker(Client):
             if method is None:
                 break
             found.add(int(body))
+            # A queue gives out some thousands at the most that nobody has confirmed.
+            self._channel.basic_ack(method.delivery_tag)
         self._channel.cancel()
         self._channel.queue_delete(self.QUEUE)
         self.forget()
