@@ -171,12 +171,12 @@ class Broker(Client):
         """Return the messages that the queue does not have, and empty it."""
         found = set()
         self.forget()
-        for method, _, body in self._open().consume(self.QUEUE, inactivity_timeout=_PATIENCE):
+        # Confirmed as they are sent: else a queue gives out some thousands and waits.
+        messages = self._open().consume(self.QUEUE, auto_ack=True, inactivity_timeout=_PATIENCE)
+        for method, _, body in messages:
             if method is None:
                 break
             found.add(int(body))
-            # A queue gives out some thousands at the most that nobody has confirmed.
-            self._channel.basic_ack(method.delivery_tag)
         self._channel.cancel()
         self._channel.queue_delete(self.QUEUE)
         self.forget()
