@@ -9,7 +9,7 @@ import yaml
 
 from tests.cluster.bed import Bed
 from tests.cluster.clients import Broker, Client, Database, Identity
-from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
+from tests.cluster.members import HOSTS, SERVICES, UPPER, in_step, query, until, whole
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,12 @@ def bed() -> Bed:
 @pytest.fixture(scope="session")
 def cloud(bed: Bed) -> Iterator[Bed]:
     """Return the bed with the services below all others, Keystone, and a user of the database."""
+    others = {name: {"enabled": False} for name in UPPER}
+    with bed.pillar({"saltern": {"services": others}}):
+        yield from _with_a_user(bed)
+
+
+def _with_a_user(bed: Bed) -> Iterator[Bed]:
     bed.orch("deploy", services=SERVICES)
     query(bed, "control1", "CREATE DATABASE IF NOT EXISTS ha")
     query(bed, "control1", "CREATE OR REPLACE USER client IDENTIFIED BY 'client'")
