@@ -56,12 +56,13 @@ def write(service: str) -> dict[str, str]:
     """
     folder, wanted, uid = _wanted(service)
     found = differences(service)
+    if not found:
+        return found
     running = _running(service, f"{folder}:{certificates.FOLDER}:ro")
     renewed = running and found.get("host.pem") == "changed"
     shown = [port for port in _tls_ports(service) if _shown(port)] if renewed else []
-    if found:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        os.chown(folder, uid, uid)
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    os.chown(folder, uid, uid)
     for name, what in found.items():
         if what == "removed":
             (folder / name).unlink()

@@ -147,9 +147,20 @@ class Bed:
         finally:
             self.machine.put("master", {PILLAR: before})
 
+    def wanted(self) -> clouds.Cloud:
+        """Return the cloud that the pillar describes.
+
+        :raises SalternError: It is wrong.
+        """
+        catalog = formulas.load([ROOT / "formulas"])
+        wanted = clouds.load(self._pillar, catalog, clouds.releases(ROOT / "images"))
+        if wanted.problems:
+            raise SalternError("\n".join(map(str, wanted.problems)))
+        return wanted
+
     def push(self, *names: str) -> None:
         """Push images of this machine to the registry: names of folders below images/."""
-        release = self._wanted().settings["release"]
+        release = self.wanted().settings["release"]
         options = Options(release=release, registry=self.local_registry)
         Workshop(ROOT / "images", options).push(names)
 
@@ -312,19 +323,8 @@ class Bed:
         self.machine.put("master", {"/root/.ssh/known_hosts": known})
         return f"the master's key is on {len(self.hosts)} hosts, and theirs are known"
 
-    def _wanted(self) -> clouds.Cloud:
-        """Return the cloud that the pillar describes.
-
-        :raises SalternError: It is wrong.
-        """
-        catalog = formulas.load([ROOT / "formulas"])
-        wanted = clouds.load(self._pillar, catalog, clouds.releases(ROOT / "images"))
-        if wanted.problems:
-            raise SalternError("\n".join(map(str, wanted.problems)))
-        return wanted
-
     def _push(self) -> str:
-        wanted = self._wanted()
+        wanted = self.wanted()
         here = Options(release=wanted.settings["release"])
         built = {tag for one in self.machine.api.images() for tag in one["RepoTags"] or ()}
         names = [one for one in wanted.images if here.name(one) in built]

@@ -9,7 +9,7 @@ import yaml
 
 from tests.cluster.bed import Bed
 from tests.cluster.clients import Broker, Client, Database, Identity
-from tests.cluster.members import HOSTS, SERVICES, UPPER, in_step, query, until, whole
+from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def bed() -> Bed:
 @pytest.fixture(scope="session")
 def cloud(bed: Bed) -> Iterator[Bed]:
     """Return the bed with the services below all others, Keystone, and a user of the database."""
-    others = {name: {"enabled": False} for name in UPPER}
+    others = {name: {"enabled": False} for name in bed.wanted().services if name not in SERVICES}
     with bed.pillar({"saltern": {"services": others}}):
         yield from _with_a_user(bed)
 

@@ -25,12 +25,6 @@ SERVICES = [
     "toolbox",
     "keystone",
 ]
-# All others that the pillar would enable by itself.
-UPPER = [
-    *("cinder", "cinder-volume", "glance", "heat", "horizon", "libvirt", "neutron"),
-    *("neutron-agents", "nova", "nova-cells", "nova-compute", "openvswitch", "ovn-controller"),
-    *("placement", "rsyslog", "rsyslog-server"),
-]
 
 
 def holders(bed: Bed, hosts: Sequence[str] = HOSTS) -> list[str]:

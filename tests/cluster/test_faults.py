@@ -1,6 +1,7 @@
 """Whatever one control host suffers: no acknowledged write is lost, no stale answer is given, all heals by itself.
 
-Clients write and read throughout, through the virtual address or, where OpenStack's services do, by any member. `-s` shows for how long they could not.
+Clients write and read throughout: through the virtual address or, where OpenStack's services do, by any member. `-s` shows
+for how long they could not.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_all_hosts_are_named_and_kernels_set_by_role():
         "net.ipv4.tcp_retries2",
         "vm.swappiness",
     }
-    assert set(hosts["alone"]["sysctl"]) == {"net.ipv4.tcp_retries2", "vm.swappiness"}
+    assert hosts["alone"]["sysctl"] == {"net.ipv4.tcp_retries2": 8, "vm.swappiness": 1}
 
 
 def test_the_operators_keys_win_in_dockers_configuration():
