@@ -20,10 +20,16 @@ _COMMENTED = ("ini", "properties", "yaml")
 
 @dataclass(frozen=True)
 class File:
-    """One file of a generation: its text and mode (such as 0o640)."""
+    """One file of a generation.
+
+    :ivar text: What it holds.
+    :ivar mode: Such as 0o640.
+    :ivar live: Running containers take a new text by themselves: it makes no new generation.
+    """
 
     text: str
     mode: int
+    live: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,11 @@ class Generation:
 
     @property
     def digest(self) -> str:
-        """Return 12 hex digits that name this content."""
+        """Return 12 hex digits that name this content; of a live file, its name and mode."""
         digest = hashlib.sha256(str(self.uid).encode())
         for name, file in sorted(self.files.items()):
             digest.update(f"\0{name}\0{file.mode:o}\0".encode())
-            digest.update(file.text.encode())
+            digest.update(b"" if file.live else file.text.encode())
         return digest.hexdigest()[:12]
 
 
@@ -64,7 +70,8 @@ def render(
         text = merge.apply(text, form, override, f"{service}:config:{name}")
         if form in _COMMENTED:
             text = _HEADER.format(source=f"formulas/{service}/files/{template}") + text
-        rendered[name] = File(text, int(declared.get("mode", "0640"), 8))
+        mode = int(declared.get("mode", "0640"), 8)
+        rendered[name] = File(text, mode, declared.get("live", False))
     return Generation(service, rendered, formula["uid"])
 
 
@@ -117,8 +124,8 @@ def intact(path: str | Path, wanted: Generation) -> bool:
 def write(parent: str | Path, wanted: Generation) -> Path:
     """Write a generation below ``parent`` and return its folder; a crash leaves none or all of it.
 
-    A folder that somebody changed by hand is put right file by file, since containers may have it
-    mounted. The folder's time says when it was last wanted.
+    A folder that somebody changed by hand, or whose live files are to change, is put right file by
+    file, since containers may have it mounted. The folder's time says when it was last wanted.
     """
     parent = Path(parent)
     parent.mkdir(mode=0o750, parents=True, exist_ok=True)

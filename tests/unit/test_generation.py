@@ -44,6 +44,20 @@ def test_writing_is_whole_and_repeatable(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
+def test_a_live_file_is_changed_in_place(tmp_path):
+    def live(value):
+        config = {**FORMULA["config"], "c.txt": {"format": "raw", "live": True}}
+        source = {**FILES, "c.txt": value}.get
+        return generation.render("svc", FORMULA | {"config": config}, source, {"value": "1"})
+
+    folder = generation.write(tmp_path, live("one"))
+    assert live("two").digest == folder.name != rendered().digest
+    assert not generation.intact(folder, live("two"))
+    assert "+two" in generation.diff(generation.read(folder), live("two"), {})["c.txt"]
+    assert generation.write(tmp_path, live("two")) == folder
+    assert (folder / "c.txt").read_text() == "two"
+
+
 def test_a_diff_names_files_and_hides_secrets():
     old = {"a.conf": "[x]\ny = oldsecret\n", "gone": "x\n"}
     changes = generation.diff(
