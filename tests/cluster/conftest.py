@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +13,17 @@ import yaml
 from tests.cluster.bed import Bed
 from tests.cluster.clients import Broker, Client, Database, Identity
 from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone() -> Iterator[None]:
+    """Refuse to run beside another run, whose faults would strike this one's hosts, too."""
+    with Path(tempfile.gettempdir(), "saltern-bed.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit("another run uses the test bed: end it first", returncode=1)
+        yield
 
 
 @pytest.fixture(scope="session")
