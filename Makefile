@@ -57,7 +57,10 @@ cluster: setup  ## a test bed: hosts in containers on this machine (CLUSTER=file
 	@$(bin)/salt-run image.build testbed-bare testbed-host registry keepalived
 	@$(bin)/python -m tests.cluster up
 
-cluster-test: cluster  ## the tests that need several hosts, on the test bed
+cluster-test: setup  ## the tests that need several hosts, on the test bed (images included)
+	@$(bin)/salt-run image.build
+	@$(bin)/salt-run image.build demo
+	@$(MAKE) --no-print-directory cluster
 	@$(bin)/pytest -m clusters tests/functional $(ARGS)
 	@$(bin)/pytest tests/cluster $(ARGS)
 
