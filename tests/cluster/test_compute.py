@@ -42,9 +42,9 @@ def openstack(bed: Bed, *words: str) -> Any:
 
 
 def computes(bed: Bed) -> dict[str, str]:
-    """Return the hosts that Nova knows of, and their states."""
-    rows = openstack(bed, "compute", "service", "list", "--service", "nova-compute")
-    return {row["Host"]: row["State"] for row in rows}
+    """Return the hosts that Nova schedules to, which are mapped to a cell, and their states."""
+    rows = openstack(bed, "hypervisor", "list")
+    return {row["Hypervisor Hostname"]: row["State"] for row in rows}
 
 
 def test_a_new_compute_host_gets_its_services_and_takes_machines(cloud: Bed):
