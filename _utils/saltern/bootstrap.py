@@ -85,8 +85,8 @@ def _entry(host: Mapping[str, Any], preflight: str) -> dict[str, Any]:
         "sudo": given["user"] != "root",
         "timeout": _TIMEOUT,
         "ssh_pre_flight": preflight,
-        # A host that is not known is refused, never learnt.
-        "ssh_options": ["StrictHostKeyChecking=yes", "BatchMode=yes"],
+        # A host that is not known is refused, and nothing is learnt of one that is.
+        "ssh_options": ["StrictHostKeyChecking=yes", "UpdateHostKeys=no", "BatchMode=yes"],
     }
 
 
@@ -169,6 +169,8 @@ def reason(answer: Any) -> str:
     if any("Host key verification failed" in line for line in said):
         return _UNKNOWN
     if said:
-        return said[-1].removeprefix("ssh: ")
+        # What ssh says is the cause; what comes after it, of scp for instance, is a consequence.
+        first = next((line for line in said if line.startswith("ssh: ")), said[-1])
+        return first.removeprefix("ssh: ").strip()
     found = answer.get("return") or answer.get("_error") or dict(answer)
     return found if isinstance(found, str) else json.dumps(found)

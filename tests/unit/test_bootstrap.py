@@ -60,7 +60,8 @@ def test_the_roster_says_who_logs_in_where_and_never_learns_a_host_key():
         False,
     )
     assert (other["host"], other["user"], other["sudo"]) == ("compute1.example.org", "debian", True)
-    assert all("StrictHostKeyChecking=yes" in one["ssh_options"] for one in roster.values())
+    refuses = {"StrictHostKeyChecking=yes", "UpdateHostKeys=no"}
+    assert all(refuses <= {*one["ssh_options"]} for one in roster.values())
 
 
 def test_all_hosts_are_named_and_kernels_set_by_role():
@@ -117,6 +118,12 @@ def test_nothing_of_the_rest_of_the_pillar_goes_to_the_hosts():
             "connect to host 10.0.0.11 port 22: Connection refused",
         ),
         (
+            {
+                "stderr": "ssh: connect to host 10.0.0.11 port 22: No route to host\r\nscp: Connection closed"
+            },
+            "connect to host 10.0.0.11 port 22: No route to host",
+        ),
+        (
             {"stderr": "@@@\nHost key verification failed.\n", "stdout": "", "retcode": 255},
             "its SSH host key is not in known_hosts, or is another one there",
         ),
@@ -124,7 +131,7 @@ def test_nothing_of_the_rest_of_the_pillar_goes_to_the_hosts():
         ("Target 'x' did not return any data", "Target 'x' did not return any data"),
     ],
 )
-def test_the_reason_of_a_failure_is_what_ssh_or_salt_said_last(answer: Any, reason: str):
+def test_the_reason_of_a_failure_is_what_ssh_said_or_salt_said_last(answer: Any, reason: str):
     assert bootstrap.reason(answer) == reason
 
 
