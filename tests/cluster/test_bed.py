@@ -112,20 +112,19 @@ def test_a_paused_host_does_not_answer(bed: Bed, host: str, other: str):
 
 
 def test_a_crash_hits_processes_of_the_chosen_hosts_only(bed: Bed, host: str, other: str):
+    # Of a name that no service's process has.
+    start = "cp /usr/bin/sleep /tmp/sleeper && exec /tmp/sleeper 4242"
     sleepers = [
-        subprocess.Popen(["docker", "exec", bed.machine.full(name), "sleep", "4242"])
+        subprocess.Popen(["docker", "exec", bed.machine.full(name), "sh", "-c", start])
         for name in (host, other)
     ]
-    while (
-        bed.run(host, "pgrep", "sleep", check=False).code
-        or bed.run(other, "pgrep", "sleep", check=False).code
-    ):
+    while any(bed.run(name, "pgrep", "sleeper", check=False).code for name in (host, other)):
         continue
 
-    killed = bed.crash("sleep", host)
+    killed = bed.crash("sleeper", host)
 
     assert killed == 1
     assert sleepers[0].wait() == 137
     assert sleepers[1].poll() is None
-    assert bed.crash("sleep", other) == 1
+    assert bed.crash("sleeper", other) == 1
     sleepers[1].wait()
