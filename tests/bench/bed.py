@@ -296,7 +296,7 @@ def _roots(settings: Settings) -> dict[str, str]:
 
 
 def _roles(catalog: formulas.Catalog) -> set[str]:
-    return {role for formula in catalog.values() for role in formula["roles"]}
+    return {role for formula in catalog.values() for role in formula.get("roles", [])}
 
 
 def _more(settings: Settings, name: str, **options: Any) -> None:
