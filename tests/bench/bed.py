@@ -110,7 +110,13 @@ class Bed:
             }
             for number, name in enumerate(self.running)
         }
-        data = {"saltern": {"internal_address": "10.9.0.1", "hosts": hosts}, **services}
+        # Moving addresses want an interface in the hosts' network, which this machine does not have.
+        cloud_ = {
+            "internal_address": "10.9.0.1",
+            "hosts": hosts,
+            "services": {"keepalived": {"enabled": False}},
+        }
+        data = {"saltern": cloud_, **services}
         (self.folder / "etc/pillar/cloud.sls").write_text(yaml.safe_dump(data, sort_keys=False))
 
     def grow(self, count: int) -> None:
