@@ -7,7 +7,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import expand, host, keys
+from saltern import expand, host
 from saltern.errors import SalternError
 
 
@@ -41,8 +41,6 @@ def states(service: str, more: Mapping[str, Any] | None = None) -> dict[str, Any
 
         salt aio formula.states keystone
     """
-    # Every state run of a service begins here, with most of its messages to the master ahead.
-    keys.parse_once()
     try:
         context = host.context(service, __pillar__, __opts__, __grains__)
         return expand.states(service, host.cloud(__pillar__, __opts__), context, more)

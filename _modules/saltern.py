@@ -15,7 +15,7 @@ import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, clients, code, files, host, keys, prechecks, unchanged
+from saltern import certificates, clients, code, files, host, prechecks, unchanged
 from saltern import plan as plans
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
@@ -59,7 +59,6 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
 
         salt aio saltern.plan
     """
-    keys.parse_once()
     answer = facts()
     names = _services(services)
     if answer["busy"] or not names:

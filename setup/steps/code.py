@@ -22,7 +22,8 @@ FOLDERS = (
 
 
 PATIENCE = 120  # seconds for copying the modules
-# What a minion's parent process loads, besides the jobs that it forks.
+# What a minion's parent process loads, besides the jobs that it forks. It must import nothing of the library, which
+# the jobs would then have as it was.
 PARENT = ("_grains", "_engines", "_beacons")
 
 
@@ -39,8 +40,7 @@ def digest(config: Settings, folders: tuple[str, ...] = FOLDERS) -> str:
 
 def loaded_by_parent(config: Settings) -> str:
     """A hash of the code that a minion keeps in memory until it is restarted."""
-    some = any((config.checkout / folder).exists() for folder in PARENT)
-    return digest(config, (*PARENT, "_utils")) if some else ""
+    return digest(config, PARENT)
 
 
 def sync(config: Settings) -> Outcome:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+GRAINS = Path(__file__).parents[2] / "_grains/private_keys.py"
 SCRIPT = """
-import sys, pathlib, salt.crypt, salt.exceptions
-from saltern import keys
+import sys, pathlib, runpy, salt.crypt, salt.exceptions
 folder = pathlib.Path(sys.argv[1])
 salt.crypt.write_keys(str(folder), "one", 2048)
 salt.crypt.write_keys(str(folder), "two", 2048)
 sign = lambda name: salt.crypt.sign_message(folder / f"{name}.pem", b"text")
 before = [sign("one"), sign("two")]
-keys.parse_once()
-keys.parse_once()
+for _ in range(2):
+    assert runpy.run_path(sys.argv[2])["parsed_once"]() == {}
 assert [sign("one"), sign("two"), sign("one")] == [*before, before[0]]
 (folder / "one.pem").write_bytes((folder / "two.pem").read_bytes())
 assert sign("one") == before[1]
@@ -28,7 +29,7 @@ except salt.exceptions.InvalidKeyError:
 
 def test_a_key_is_told_by_its_content(tmp_path):
     # A process of its own, as the change is for the rest of a process's life.
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(GRAINS)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={"PYTHONPATH": ":".join(sys.path)}
     )
