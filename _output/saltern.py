@@ -33,6 +33,10 @@ def _started(hosts: Sequence[str]) -> str:
     return f"Deployed to {', '.join(hosts)}" if hosts else "Nothing to deploy to"
 
 
+def _renewed(names: Sequence[str]) -> str:
+    return f"Renewed {', '.join(names)}" if names else "No certificate is due"
+
+
 _TEXTS = {
     "plan": plan.text,
     "status": status.text,
@@ -40,5 +44,6 @@ _TEXTS = {
     "logs": logs.text,
     "genpwd": _secrets,
     "rotated": _rotated,
+    "renewed": _renewed,
     "started": _started,
 }

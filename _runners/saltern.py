@@ -219,6 +219,34 @@ def rotate_fernet(
     return _shown("rotated", {"keys": len(ring), "hosts": list(calls)})
 
 
+def renew_certificates(days: float = _SOON_DAYS) -> Shown:
+    """Renew the cloud's own certificates that expire soon, as ``orch.certificates`` does; nothing restarts.
+
+    For the master's schedule. The operator's own and those that are missing are no reason to begin; a
+    run under way is waited for. What fails is in the master's log.
+
+    :param days: Those that expire within as many days are renewed.
+    :returns: The names of what was due.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.renew_certificates
+    """
+    try:
+        cloud, folder = _cloud(), inventory.certificates_folder(__opts__)
+        stored, key = certs.read(folder), certs.read_key(folder)
+        reasons = certs.plan(certs.wanted(cloud), stored, key, certs.now(), days)
+        due = [name for name in reasons if name in stored]
+        if due:
+            _orchestrate("certificates", {"days": days, "wait": _PATIENCE_SECONDS})
+    except (SalternError, SaltException) as error:
+        _log.error("certificates were not renewed: %s", error)
+        return _failed("Renew the certificates", error, "salt-run saltern.renew_certificates")
+    return _shown("renewed", due)
+
+
 def started(host: str) -> Shown:
     """Deploy to a host whose minion has started, if the pillar has ``deploy_on_start`` for it.
 
@@ -248,13 +276,18 @@ def started(host: str) -> Shown:
 
 
 def _deploy_started(hosts: Sequence[str]) -> None:
-    limits = {"hosts": list(hosts), "wait": _PATIENCE_SECONDS}
-    done = __salt__["state.orchestrate"]("orch.deploy", pillar=limits)
+    _orchestrate("deploy", {"hosts": list(hosts), "wait": _PATIENCE_SECONDS})
+
+
+def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
+    """Run an orchestration.
+
+    :raises SalternError: It failed.
+    """
+    done = __salt__["state.orchestrate"](f"orch.{name}", pillar=pillar)
     if done.get("retcode"):
-        raise SalternError(
-            f"deploying to {', '.join(hosts)} failed; run salt-run state.orchestrate orch.deploy "
-            "to see why and to go on"
-        )
+        command = f"salt-run state.orchestrate orch.{name}"
+        raise SalternError(f"{command} failed; run it to see why and to go on")
 
 
 def watch() -> None:

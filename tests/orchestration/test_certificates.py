@@ -35,6 +35,12 @@ def test_certificates_are_made_delivered_and_renewed_and_a_broken_one_is_left_al
     assert path.read_text() != first
     assert delivered() == {path.read_text()}
 
+    assert "No certificate is due" in cloud.run("saltern.renew_certificates").out
+    second = path.read_text()
+    assert "Renewed external" in cloud.run("saltern.renew_certificates", "days=400").out
+    assert second != path.read_text()
+    assert delivered() == {path.read_text()}
+
     path.write_text("nonsense")
     broken = cloud.run("state.orchestrate", "orch.certificates", days=400)
     assert broken.code == 1
