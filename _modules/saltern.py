@@ -252,7 +252,8 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
 
         salt control1 saltern.forget_host control3
     """
-    done = __salt__["container.exec"]("toolbox", ["forget-host", host], timeout=200)
+    asked = [name for name in ("nova", "neutron") if name in _cloud()["services"]]
+    done = __salt__["container.exec"]("toolbox", ["forget-host", host, *asked], timeout=200)
     if done["retcode"] != 0:
         raise CommandExecutionError(done["stderr"].strip()[-2000:])
     return {line.partition(":")[0]: "deleted" for line in done["stdout"].splitlines()}
