@@ -9,7 +9,7 @@ import pytest
 from .bed import Bed
 from .members import HOSTS, SERVICES, holders, in_step, query, until
 
-TABLE = "ha.numbers"
+TABLE = "kept.numbers"
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def bed() -> Bed:
 @pytest.fixture(scope="module")
 def table(bed: Bed) -> Iterator[Bed]:
     """Return the bed with an empty table."""
-    query(bed, "control1", "CREATE DATABASE IF NOT EXISTS ha")
+    query(bed, "control1", "CREATE DATABASE IF NOT EXISTS kept")
     query(bed, "control1", f"CREATE OR REPLACE TABLE {TABLE} (n INT AUTO_INCREMENT PRIMARY KEY)")
     yield bed
-    query(bed, "control1", "DROP DATABASE ha")
+    query(bed, "control1", "DROP DATABASE kept")
 
 
 def held(bed: Bed, rows: int) -> bool:
