@@ -85,7 +85,7 @@ class Bed:
         # A second Ctrl-C must not leave anything behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         # Clients of this process would tell that their master is gone.
-        logging.getLogger("salt").setLevel(logging.CRITICAL)
+        logging.disable(logging.CRITICAL)
         for process in self._processes.values():
             if process.stdin:
                 process.stdin.close()
