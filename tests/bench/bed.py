@@ -9,7 +9,6 @@ from __future__ import annotations
 import compileall
 import contextlib
 import json
-import logging
 import os
 import shutil
 import signal
@@ -84,8 +83,6 @@ class Bed:
         """End all processes and remove the folder."""
         # A second Ctrl-C must not leave anything behind.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        # Clients of this process would tell that their master is gone.
-        logging.disable(logging.CRITICAL)
         for process in self._processes.values():
             if process.stdin:
                 process.stdin.close()
