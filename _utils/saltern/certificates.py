@@ -268,19 +268,71 @@ def _wrong(text: str, names: tuple[str, ...], now: datetime, has_key: bool, issu
         return f"does not name {', '.join(missing)}, only {', '.join(sorted(_names(first)))}"
     if issuers and not _signed(certificates, _parsed(issuers)):
         return "was not signed by ca.pem, which HAProxy and the services verify it with"
+    for one in certificates:
+        if what := _lax(one):
+            return f"clients that verify strictly refuse {one.subject.rfc4514_string()}: {what}"
+    return ""
+
+
+def _lax(certificate: x509.Certificate) -> str:
+    """Return what is against RFC 5280, which Python's clients since 3.13 insist on, or nothing."""
+    itself = certificate.subject == certificate.issuer
+    try:
+        constraints = _extension(certificate, x509.BasicConstraints)
+        usage = _extension(certificate, x509.KeyUsage)
+        own = _extension(certificate, x509.SubjectKeyIdentifier)
+        authority = _extension(certificate, x509.AuthorityKeyIdentifier)
+    except ValueError as error:
+        return f"an extension cannot be read ({error})"
+    signs = bool(usage and usage.value.key_cert_sign)
+    if constraints and constraints.value.ca:
+        if not constraints.critical:
+            return "its basic constraints are not marked critical"
+        if not usage:
+            return "it is an authority without key usage"
+        if not signs:
+            return "its key usage does not allow it to sign certificates"
+        if not own:
+            return "it is an authority without subject key identifier"
+    elif itself:
+        return ""  # trusted as it is: the rules are for what somebody else has signed
+    elif signs:
+        return "its key usage is that of an authority, which its basic constraints do not make it"
+    if (own and own.critical) or (authority and authority.critical):
+        return "a key identifier is marked critical"
+    if not itself and not (authority and authority.value.key_identifier):
+        return "it does not name the key of its authority (authority key identifier)"
     return ""
 
 
 def _signed(chain: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
-    """Return whether any certificate of a chain was signed by one of the authorities."""
+    """Return whether any certificate of a chain was signed by one of the authorities, and says so."""
     for one in chain:
         for authority in authorities:
             try:
                 one.verify_directly_issued_by(authority)
             except (ValueError, TypeError, InvalidSignature):
                 continue
-            return True
+            if _names_key(one, authority):
+                return True
     return False
+
+
+def _names_key(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Return whether the key identifiers of both agree; without one there is nothing to compare."""
+    named = _extension(certificate, x509.AuthorityKeyIdentifier)
+    own = _extension(authority, x509.SubjectKeyIdentifier)
+    if not (named and named.value.key_identifier and own):
+        return True
+    return named.value.key_identifier == own.value.key_identifier
+
+
+def _extension(certificate: x509.Certificate, kind: type) -> Any:
+    """Return an extension of a certificate, None if it has none of the kind."""
+    try:
+        return certificate.extensions.get_extension_for_class(kind)
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _missing(names: list[str], certificate: x509.Certificate) -> list[str]:
@@ -297,12 +349,11 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _names(certificate: x509.Certificate) -> set[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    extension = _extension(certificate, x509.SubjectAlternativeName)
+    if not extension:
         return set()
-    addresses = {str(one) for one in found.get_values_for_type(x509.IPAddress)}
-    return addresses | set(found.get_values_for_type(x509.DNSName))
+    addresses = {str(one) for one in extension.value.get_values_for_type(x509.IPAddress)}
+    return addresses | set(extension.value.get_values_for_type(x509.DNSName))
 
 
 def _parsed(text: str) -> list[x509.Certificate]:
@@ -368,7 +419,13 @@ def _issue(label: str, names: list[str], issuer: x509.Certificate, key: Any, now
     """Return a certificate of a new key, and that key, in PEM form."""
     own = ec.generate_private_key(ec.SECP256R1())
     until = min(now + timedelta(days=DAYS), issuer.not_valid_after_utc)
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    # The identifier that the authority itself has: how one is made of a key is not laid down.
+    identifier = _extension(issuer, x509.SubjectKeyIdentifier)
+    authority = (
+        x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
+        if identifier
+        else x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+    )
     # Members of Galera and RabbitMQ are each other's clients.
     uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import stat
+import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +15,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from saltern import certificates, cloud, prechecks, status
 from saltern.certificates import DAYS, Names
@@ -190,6 +197,55 @@ def test_star_covers_one_label_and_host_needs_the_clouds_authority() -> None:
     assert "not signed by ca.pem" in found["/certs/hosts/one.pem"]
 
 
+@pytest.mark.parametrize("identifier", [b"identifier of another kind", None])
+def test_what_an_operators_authority_signs_is_verified_whatever_its_key_identifier_is(
+    tmp_path: Path, identifier: bytes | None
+) -> None:
+    stored = _authority(identifier=identifier)
+    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    assert "OK" in _verify(tmp_path, stored["ca"], stored["hosts/one"])
+
+
+def test_certificates_that_name_another_key_of_the_authority_are_made_again() -> None:
+    before = _authority()
+    before |= certificates.make(plan(before), NEEDED, before, before["ca.key"], NOW)
+    other = before | _authority(identifier=b"other", key=before["ca.key"])
+    assert plan(other) == dict.fromkeys(NEEDED, "was signed by another CA")
+    assert "not signed by ca.pem" in wrong(other)["/certs/hosts/one.pem"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({}, ""),
+        ({"critical": False}, "its basic constraints are not marked critical"),
+        ({"usage": ()}, "it is an authority without key usage"),
+        ({"usage": ("crl_sign",)}, "its key usage does not allow it to sign certificates"),
+        ({"identifier": None}, "it is an authority without subject key identifier"),
+    ],
+)
+def test_an_authority_that_strict_clients_refuse_is_named_with_the_reason(
+    tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
+    stored = _authority(**change)
+    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    verified = _verify(tmp_path, stored["ca"], stored["hosts/one"], "-x509_strict")
+    assert ("OK" in verified) == (not what), verified
+    found = wrong(stored)
+    assert list(found) == (["/certs/ca.pem"] if what else [])
+    if what:
+        assert found["/certs/ca.pem"] == f"clients that verify strictly refuse CN=Company: {what}"
+
+
+def test_a_certificate_that_does_not_name_its_authoritys_key_is_refused(tmp_path: Path) -> None:
+    stored = _authority()
+    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    stored["external"] = _operators(["cloud.example.org"], authority=stored)
+    assert "OK" in _verify(tmp_path, stored["ca"], stored["external"])
+    assert "OK" not in _verify(tmp_path, stored["ca"], stored["external"], "-x509_strict")
+    assert "(authority key identifier)" in wrong(stored)["/certs/external.pem"]
+
+
 def test_store_keeps_keys_from_others_and_the_authoritys_key_from_hosts(tmp_path: Path) -> None:
     certificates.write(tmp_path, made())
     assert stat.S_IMODE((tmp_path / "hosts/one.pem").stat().st_mode) == 0o600
@@ -232,17 +288,64 @@ def test_status_lists_certificates_with_host_days_and_names() -> None:
     assert re.search(r"^external +- +365 +192.0.2.1, cloud.example.org$", text, re.MULTILINE)
 
 
-def _operators(names: list[str], end: datetime | None = None, start: datetime | None = None) -> str:
-    """Return a self-signed certificate with its key, as an operator may have one."""
+def _verify(folder: Path, authority: str, certificate: str, *options: str) -> str:
+    """Return what openssl says about a certificate."""
+    (folder / "ca.pem").write_text(authority)
+    (folder / "one.pem").write_text(certificate)
+    moment = str(int(NOW.timestamp()))
+    command = ["openssl", "verify", *options, "-attime", moment, "-CAfile", "ca.pem", "one.pem"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def _authority(
+    identifier: bytes | None = b"20 bytes of whatever",
+    critical: bool = True,
+    usage: tuple[str, ...] = ("key_cert_sign", "crl_sign"),
+    key: str = "",
+) -> dict[str, str]:
+    """Return ``ca`` and ``ca.key`` of an authority that the operator has made with other means."""
+    own = (
+        load_pem_private_key(key.encode(), None) if key else ec.generate_private_key(ec.SECP256R1())
+    )
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Company")])
+    builder = (
+        x509.CertificateBuilder(name, name, own.public_key(), x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=100))
+        .not_valid_after(NOW + timedelta(days=900))
+        .add_extension(x509.BasicConstraints(True, None), critical)
+    )
+    if identifier:
+        builder = builder.add_extension(x509.SubjectKeyIdentifier(identifier), False)
+    if usage:
+        flags = inspect.signature(x509.KeyUsage).parameters
+        chosen = {flag: flag in usage for flag in flags}
+        builder = builder.add_extension(x509.KeyUsage(**chosen), True)
+    text = builder.sign(own, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    private = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return {"ca": text, "ca.key": private}
+
+
+def _operators(
+    names: list[str],
+    end: datetime | None = None,
+    start: datetime | None = None,
+    authority: dict[str, str] | None = None,
+) -> str:
+    """Return a certificate with its key, as an operator may have one: signed by itself, or by others."""
     key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Operator")])
+    name = issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Operator")])
+    signer: Any = key
+    if authority:
+        issuer = x509.load_pem_x509_certificate(authority["ca"].encode()).subject
+        signer = load_pem_private_key(authority["ca.key"].encode(), None)
     alternatives = x509.SubjectAlternativeName([x509.DNSName(one) for one in names])
     built = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(start or NOW - timedelta(days=100))
         .not_valid_after(end or NOW + timedelta(days=200))
         .add_extension(alternatives, False)
-        .sign(key, hashes.SHA256())
+        .sign(signer, hashes.SHA256())
     )
     private = key.private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
