@@ -1,6 +1,7 @@
-"""Container images on the master: the verbs of the execution module `image`, with the master's pillar.
+"""Container images: the tree of `images/`, rendered, built, pushed, pulled and measured.
 
-Where a verb takes names, none means the images that the cloud of the pillar runs, and ``all`` every
+Options come from the pillar (`saltern:images`); any of them can be given by name, such as ``base=ubuntu``.
+docs/images.md describes them. Images are built on the master's host; others pull them. Where a verb takes names, none means the images that the cloud of the pillar runs, and ``all`` every
 image there is.
 """
 
@@ -90,6 +91,21 @@ def build(
         return workshop.table(results)
 
     return _call(act, options)
+
+
+def plan(*names: str, **options: Any) -> dict[str, str]:
+    """Return what ``build`` would build, and why.
+
+    :param names: Images; none is those of the cloud, ``all`` is every image.
+    :returns: Image to ``missing`` or ``changed``; current images are left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run image.plan
+    """
+    return _call(lambda shop: dict(shop.plan(_chosen(names)).todo), options)
 
 
 def push(*names: str, **options: Any) -> dict[str, str]:

@@ -125,7 +125,6 @@ def pillar(cloud: Cloud, opts: Mapping[str, Any], finger: str) -> dict[str, Any]
         "docker": merge.merge(docker, wanted["docker"]),
         "minion": {
             **_PLACES,
-            "checkout": "",
             "master": master,
             "master_finger": finger,
             "publish_port": opts["publish_port"],

@@ -17,6 +17,8 @@ import docker
 import yaml
 
 from saltern import certificates, cloud, expand, files, formulas, generation, templates
+from saltern.images.options import Options
+from saltern.images.workshop import Workshop, failure
 
 # Loopback addresses that neither the product nor another test uses.
 HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
@@ -53,7 +55,9 @@ class Deployment:
         for formula in self._catalog.values():
             formula["enabled"] = True
         image = self._catalog[service]["containers"][service]["image"]
-        call("image.build", image, **self._places())
+        shop = Workshop(clouds.ROOT / "images", Options(**self._places()))
+        results = shop.build([image], lambda event: None)
+        assert not failure(results), failure(results)
 
     def port(self, name: str, number: int, **more: Any) -> None:
         """Move a port of the service, or give it another one."""

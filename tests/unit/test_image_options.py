@@ -22,11 +22,6 @@ def test_the_full_name_has_registry_namespace_and_tag(images, name):
     assert options(**images).name("keystone") == name
 
 
-def test_a_minions_pillar_serves_as_well():
-    chosen = Options.from_pillar({"cloud": {"release": "2026.1", "images": {"tag": "x"}}})
-    assert (chosen.release, chosen.tag) == ("2026.1", "x")
-
-
 def test_a_call_wins_over_the_pillar_and_the_pillar_over_defaults():
     pillar = {"saltern": {"images": {"jobs": 3}}}
     chosen = Options.from_pillar(pillar, {"base": "ubuntu", "tag": None}, {"jobs": 9, "tag": "d"})

@@ -256,7 +256,7 @@ class Host:
             if not actual.has_registry(spec.image):
                 raise SalternError(
                     f"image {spec.image} is not on this host: build it with "
-                    "`salt-call image.build`, or name a registry in saltern:images:registry"
+                    "`salt-run image.build` on the master, or name a registry in saltern:images:registry"
                 )
             self.engine.pull(spec.image)
         if generation and not Path(generation["path"]).is_dir():

@@ -56,12 +56,12 @@ class Options:
     ) -> Options:
         """Return the options of a pillar, with the changes of one call on top.
 
-        :param pillar: A whole pillar; its key ``saltern`` or, on a minion, ``cloud`` is read.
+        :param pillar: A whole pillar, of which the key ``saltern`` is read.
         :param changes: Options given on the command line; None values are ignored.
         :param defaults: What holds where neither says anything.
         :raises SalternError: Names every wrong key, what was found, and what is allowed.
         """
-        cloud = pillar.get("saltern") or pillar.get("cloud") or {}
+        cloud = pillar.get("saltern") or {}
         images = {**(defaults or {}), **(cloud.get("images") or {})}
         images.update({key: one for key, one in (changes or {}).items() if one is not None})
         release = str(images.pop("release", None) or cloud.get("release") or DEFAULT_RELEASE)

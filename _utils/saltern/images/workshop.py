@@ -1,4 +1,4 @@
-"""Everything there is to do with images, as one object: what modules, states and runners call."""
+"""Everything there is to do with images, as one object: what the runner `image` calls."""
 
 from __future__ import annotations
 
@@ -153,14 +153,12 @@ def failure(results: Mapping[str, Result]) -> str:
 def find_root(opts: Mapping[str, Any], root: str | None = None) -> Path:
     """Return the folder ``images``: the given one, the configured one, or that of the checkout.
 
-    :param opts: ``__opts__``; a minion's names it as ``saltern: {images: ...}``, a master's in the
-        ext_pillar ``saltern``.
+    :param opts: ``__opts__`` of the master, which names it in the ext_pillar ``saltern``.
     """
     configured = [
         one["saltern"].get("images") for one in opts.get("ext_pillar", []) if "saltern" in one
     ]
     candidates = [root] if root else [
-        opts.get("saltern", {}).get("images"),
         *configured,
         Path(__file__).resolve().parents[3] / "images",
         Path.cwd() / "images",
@@ -169,8 +167,8 @@ def find_root(opts: Mapping[str, Any], root: str | None = None) -> Path:
         if candidate and (Path(candidate) / "distros.yml").is_file():
             return Path(candidate)
     raise SalternError(
-        "there is no folder of images: run this in the checkout, set saltern:images in the minion's "
-        "configuration, or give root=/path/to/images"
+        "there is no folder of images: run this in the checkout, set images of the ext_pillar saltern in "
+        "the master's configuration, or give root=/path/to/images"
     )
 
 

@@ -19,7 +19,7 @@ def small_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallCloud
     api = docker.APIClient(version="auto")
     missing = [one for one in SERVICES if not api.images(f"saltern/{one}:{RELEASE}")]
     if missing:
-        pytest.skip(f"images are not built: {', '.join(missing)}; run salt-call image.build")
+        pytest.skip(f"images are not built: {', '.join(missing)}; run salt-run image.build")
     hosts = {"small": {"address": HOST, "roles": ["control"]}}
     settings = {
         "release": RELEASE,
