@@ -56,7 +56,7 @@ def running(
             - service: memcached
             - image: saltern/memcached:2026.2
             - command: [memcached, -l, 127.0.0.1]
-            - healthcheck: {test: [healthcheck, tcp, "127.0.0.1:11211"]}
+            - healthcheck: {test: [healthcheck, tcp, 127.0.0.1, "11211"]}
     """
     ret = _ret(name)
     wanted = {
