@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from saltern import cloud, expand, formulas, generation, secrets, templates
 from saltern.formation import Actions, actions
 from saltern.rollout import clustered
 
+from .services import NAMESPACE
+
 HOSTS = ("one", "two", "three")
-# The images of this namespace are used; the product's own unless another one is being worked on.
-NAMESPACE = os.environ.get("SALTERN_TEST_NAMESPACE", "saltern")
 
 
 class Members:

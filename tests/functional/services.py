@@ -22,6 +22,8 @@ from saltern.images.workshop import Workshop, failure
 
 # Loopback addresses that neither the product nor another test uses.
 HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
+# The images of this namespace are used; the product's own unless another one is being worked on.
+NAMESPACE = os.environ.get("SALTERN_TEST_NAMESPACE", "saltern")
 
 
 class Deployment:
@@ -55,7 +57,7 @@ class Deployment:
         for formula in self._catalog.values():
             formula["enabled"] = True
         image = self._catalog[service]["containers"][service]["image"]
-        shop = Workshop(clouds.ROOT / "images", Options(**self._places()))
+        shop = Workshop(clouds.ROOT / "images", Options(namespace=NAMESPACE, **self._places()))
         results = shop.build([image], lambda event: None)
         assert not failure(results), failure(results)
 
@@ -80,6 +82,7 @@ class Deployment:
         """
         pillar = {
             "saltern": {
+                "images": {"namespace": NAMESPACE},
                 "internal_address": INTERNAL,
                 "external_address": EXTERNAL,
                 "hosts": self.hosts,

@@ -7,7 +7,7 @@ import re
 import pymysql
 import pytest
 
-from .services import HOST, Deployment, until
+from .services import HOST, NAMESPACE, Deployment, until
 
 SMALL = {"buffer_pool_mb": 32, "log_file_mb": 32, "gcache_mb": 16}
 EMPTY = "00000000-0000-0000-0000-000000000000"
@@ -65,6 +65,21 @@ def test_data_and_cluster_survive_a_crash_a_stop_and_a_new_password(mariadb: Dep
     assert query("SHOW DATABASES", "", user="monitor") == [("information_schema",)]
 
 
+def test_a_row_that_another_transaction_has_changed_can_be_updated(mariadb: Deployment) -> None:
+    """As OpenStack does, which knows error 1020 of newer MariaDBs as little as MySQL does."""
+    assert mariadb.deploy(SMALL, root_password="secret")["result"] is True
+    query("CREATE DATABASE kept", "secret")
+    query("CREATE TABLE kept.rows (id INT PRIMARY KEY, uses INT)", "secret")
+    query("INSERT INTO kept.rows VALUES (1, 0)", "secret")
+    with pymysql.connect(host=HOST, user="root", password="secret") as transaction:
+        with transaction.cursor() as cursor:
+            cursor.execute("SELECT * FROM kept.rows")
+            query("UPDATE kept.rows SET uses = uses + 1", "secret")
+            cursor.execute("UPDATE kept.rows SET uses = uses + 1")
+        transaction.commit()
+    assert query("SELECT uses FROM kept.rows", "secret") == [(2,)]
+
+
 def test_an_initialisation_that_was_killed_is_done_again(mariadb: Deployment, salt_loaded) -> None:
     volume = f"{mariadb.container}:/var/lib/mysql"
     half_done = "mkdir -p /var/lib/mysql/data.new/mysql && touch /var/lib/mysql/data.new/ibdata1"
@@ -100,7 +115,7 @@ def test_a_mistaken_option_brings_the_old_server_back(mariadb: Deployment) -> No
 
 def run_in_volume(mariadb: Deployment, volume: str, script: str) -> None:
     """Run a shell script in a container of the image that has only the data volume."""
-    image = mariadb.api.inspect_image("saltern/mariadb:2026.2")["Id"]
+    image = mariadb.api.inspect_image(f"{NAMESPACE}/mariadb:2026.2")["Id"]
     config = mariadb.api.create_host_config(binds=[volume])
     made = mariadb.api.create_container(image, ["sh", "-c", script], host_config=config)
     mariadb.api.start(made)
