@@ -66,13 +66,22 @@ def wanted(cloud: Cloud) -> dict[str, Names]:
         found["external"] = Names((settings["external_name"], *found.pop("internal").all))
     shown = [name for name in cloud.catalog if cloud.shows_certificate(name)]
     for host, one in cloud.hosts.items():
-        here = [cloud.catalog[name] for name in shown if host in cloud.placement[name]]
-        ports = [port for formula in here for port in formula.get("ports", {}).values()]
+        here = [name for name in shown if host in cloud.placement[name]]
+        ports = [
+            (name, port) for name in here for port in cloud.catalog[name].get("ports", {}).values()
+        ]
         if here:
             # HAProxy passes TCP on as it is: clients see this certificate on the internal address.
-            passed = any(port.get("frontend") == "tcp" for port in ports)
-            names = (host, one["address"], *[settings["internal_address"]] * passed)
-            found[f"hosts/{host}"] = Names(names)
+            passed = any(port.get("frontend") == "tcp" for _, port in ports)
+            # kombu verifies every broker by the address of the first one that it has tried.
+            peers = [
+                cloud.hosts[peer]["address"]
+                for name, port in ports
+                if port.get("any_host")
+                for peer in cloud.placement[name]
+            ]
+            names = (host, one["address"], *[settings["internal_address"]] * passed, *peers)
+            found[f"hosts/{host}"] = Names(tuple(dict.fromkeys(names)))
     return found
 
 

@@ -100,6 +100,17 @@ def test_database_behind_tcp_is_also_named_by_the_internal_address() -> None:
     assert needed == {"hosts/one": Names(("one", "10.0.0.11", "10.0.0.9"))}
 
 
+def test_hosts_of_which_clients_know_all_are_named_by_each_other() -> None:
+    pillar = copy.deepcopy(PILLAR)
+    pillar["saltern"]["hosts"]["two"]["roles"] = ["control"]
+    port = {"port": 5672, "frontend": "none", "any_host": True}
+    tls = {"type": "boolean", "default": True, "description": ""}
+    broker = {"summary": "", "roles": ["control"], "ports": {"amqp": port}, "options": {"tls": tls}}
+    needed = certificates.wanted(cloud.load(pillar, {"broker": broker}))
+    assert needed["hosts/one"].needed == ("one", "10.0.0.11", "10.0.0.12")
+    assert needed["hosts/two"].needed == ("two", "10.0.0.12", "10.0.0.11")
+
+
 def test_one_address_for_both_sides_has_one_certificate() -> None:
     both = of({"external": True, "internal": True})
     both.settings["external_address"] = both.settings["internal_address"]
