@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pika
 import pytest
 
-from .services import Deployment, until
+from .services import HOST, Deployment, until
 
-DECLARE = (
-    'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"kept">>), true, false,'
-    ' [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>).'
-)
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
 
 @pytest.fixture
@@ -28,6 +28,19 @@ def accepts(rabbitmq: Deployment, password: str) -> bool:
     return done.split()[-1] == "yes"
 
 
+def channel(rabbitmq: Deployment, password: str) -> Any:
+    """Return a channel of a client whose messages are confirmed."""
+    login = pika.PlainCredentials("openstack", password)
+    opened = pika.BlockingConnection(pika.ConnectionParameters(HOST, credentials=login)).channel()
+    opened.confirm_delivery()
+    return opened
+
+
+def declare(opened: Any, name: str, kind: str = "quorum") -> None:
+    """Declare a queue of a type."""
+    opened.queue_declare(name, durable=True, arguments={"x-queue-type": kind})
+
+
 def queues(rabbitmq: Deployment) -> list[str]:
     """Return the queues that run, with their type."""
     return rabbitmq.run("rabbitmqctl", "-q", "list_queues", "name", "type", "state").split("\n")
@@ -40,7 +53,7 @@ def test_queues_survive_a_crash_and_a_new_password(rabbitmq: Deployment) -> None
     assert accepts(rabbitmq, "first-password")
     vhosts = rabbitmq.run("rabbitmqctl", "-q", "list_vhosts", "name", "default_queue_type")
     assert "/\tquorum" in vhosts
-    rabbitmq.run("rabbitmqctl", "-q", "eval", DECLARE)
+    declare(channel(rabbitmq, "first-password"), "kept")
 
     rabbitmq.kill("beam.smp")
     until(lambda: "kept\tquorum\trunning" in queues(rabbitmq), "the queue is back")
@@ -55,3 +68,26 @@ def test_queues_survive_a_crash_and_a_new_password(rabbitmq: Deployment) -> None
     seen += str(rabbitmq.api.inspect_container(rabbitmq.container))
     for secret in ("first-password", "second-password", cookie):
         assert secret not in seen
+
+
+def test_what_nobody_will_read_goes_by_itself(rabbitmq: Deployment) -> None:
+    assert rabbitmq.deploy(password="a-password", erlang_cookie="COOKIE")["result"] is True
+    opened = channel(rabbitmq, "a-password")
+    orphans = {f"engine_worker.{UUID}", f"heat-engine-listener.{UUID}"}
+    for name in (*orphans, "engine_worker", "conductor.control1", f"reply_{UUID}"):
+        declare(opened, name)
+    declare(opened, "scheduler_fanout", "stream")
+    listed = rabbitmq.run(
+        "rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "policy"
+    )
+    policies = dict(line.partition("\t")[::2] for line in listed.splitlines())
+    assert {name for name, policy in policies.items() if policy == "orphans"} == orphans
+    assert {name for name, policy in policies.items() if policy == "streams"} == {
+        "scheduler_fanout"
+    }
+
+    # Age is looked at where a segment ends: they are small.
+    for _ in range(2500):
+        opened.basic_publish("", "scheduler_fanout", bytes(1000))
+    segments = "ls /var/lib/rabbitmq/mnesia/*/stream/*scheduler_fanout*/*.segment | wc -l"
+    until(lambda: int(rabbitmq.run("bash", "-c", segments)) > 1, "a second segment is begun")

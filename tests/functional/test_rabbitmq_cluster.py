@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
@@ -27,11 +30,11 @@ def running(members: Members, host: str) -> set[str]:
     return {one for one in HOSTS if members.address(one) in nodes}
 
 
-def declare(members: Members, host: str, name: str) -> None:
-    """Declare a quorum queue."""
+def declare(members: Members, host: str, name: str, kind: str = "quorum") -> None:
+    """Declare a queue of a type."""
     queue = (
         f'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"{name}">>), true, false, '
-        '[{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>).'
+        f'[{{<<"x-queue-type">>, longstr, <<"{kind}">>}}], none, <<"test">>).'
     )
     members.run(host, "rabbitmq", "rabbitmqctl", "eval", queue)
 
@@ -78,3 +81,34 @@ def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Membe
     decided = rabbitmq.deploy("rabbitmq", changed)
     assert decided.prepare == {key: {"start": ["rabbitmq"]} for key in HOSTS}
     assert replicas(rabbitmq, "one") == 3
+
+
+def test_a_node_that_was_frozen_and_comes_back_alone_joins_again(rabbitmq: Members) -> None:
+    made = rabbitmq.cloud(rabbitmq={**SMALL, "net_ticktime": 5})
+    rabbitmq.deploy("rabbitmq", made)
+    [frozen] = [number for number, name in rabbitmq.top("three", "rabbitmq") if name == "beam.smp"]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        until(lambda: running(rabbitmq, "one") == {"one", "two"}, "it counts as down", 120)
+        # Longer than its own tick: awake, it drops those that have dropped it.
+        time.sleep(30)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    for host in HOSTS:
+        until(lambda host=host: running(rabbitmq, host) == set(HOSTS), f"{host} sees all", 240)
+        until(lambda host=host: rabbitmq.healthy(host, "rabbitmq"), f"{host} is healthy", 120)
+    assert frozen not in dict(rabbitmq.top("three", "rabbitmq"))
+
+
+def test_a_stream_gets_the_copies_that_it_lacks(rabbitmq: Members) -> None:
+    made = rabbitmq.cloud(rabbitmq=SMALL)
+    rabbitmq.deploy("rabbitmq", made)
+    rabbitmq.call("three", None, "container.stopped", "rabbitmq")
+    declare(rabbitmq, "one", "late_fanout", "stream")
+    assert replicas(rabbitmq, "two") == 2
+    rabbitmq.call("three", None, "container.start", "rabbitmq", deadline=300)
+    until(lambda: replicas(rabbitmq, "three") == 3, "the stream has three copies", 240)
+    # A lost disk: its copy is forgotten with the node, and made anew.
+    rabbitmq.lose("three", "rabbitmq")
+    rabbitmq.deploy("rabbitmq", made)
+    until(lambda: replicas(rabbitmq, "three") == 3, "the new node has a copy", 240)
