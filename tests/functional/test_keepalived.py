@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
+import urllib.error
 import urllib.request
 from itertools import pairwise
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from .members import HOSTS, Members
@@ -16,12 +20,12 @@ from .services import until
 pytestmark = pytest.mark.clusters
 
 
-@pytest.fixture
-def balanced(members) -> Members:
-    """Return three hosts with HAProxy and keepalived."""
-    hosts = members("haproxy", "keepalived")
-    made = hosts.cloud()
-    for service in ("haproxy", "keepalived"):
+def balanced(members, *services: str, **pillar: object) -> Members:
+    """Return three hosts with HAProxy, keepalived and other services."""
+    wanted = (*services, "haproxy", "keepalived")
+    hosts = members(*wanted)
+    made = hosts.cloud(**pillar)
+    for service in wanted:
         hosts.deploy(service, made)
     return hosts
 
@@ -54,20 +58,71 @@ def only(members: Members, wanted: str | None = None, but: str | None = None) ->
     return found[0] if fits and served(members) else None
 
 
-def test_the_address_is_on_one_host_whatever_dies(balanced: Members) -> None:
-    first = until(lambda: only(balanced), "the address is served", 60)
+def part(members: Members, host: str, action: str) -> None:
+    """Drop (``-I``) what goes between a host and the other ones, or let it through again (``-D``)."""
+    pid = members.api.inspect_container(members.name(host, "net"))["State"]["Pid"]
+    for other in HOSTS:
+        for chain, option in (("INPUT", "-s"), ("OUTPUT", "-d")):
+            if other != host:
+                rule = [action, chain, option, members.address(other), "-j", "DROP"]
+                namespace = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+                subprocess.run([*namespace, "iptables", "-w", *rule], check=True)
+
+
+def has_a_database(members: Members) -> bool:
+    """Return whether HAProxy at the address has a server of the database."""
+    try:
+        with urllib.request.urlopen(f"http://{members.vip}:61313/serves", timeout=5) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as error:
+        assert error.code == 503
+        return False
+
+
+def test_a_host_that_is_cut_off_from_the_others_does_not_keep_the_address(members) -> None:
+    small = {"buffer_pool_mb": 32, "log_file_mb": 32, "containers": {"mariadb": {"deadline": 900}}}
+    hosts = balanced(members, "mariadb", mariadb=small)
+    holder = until(lambda: only(hosts), "the address is served", 60)
+    password = hosts.secret("mariadb.root_password")
+
+    def answers() -> bool:
+        login = {"user": "root", "password": password, "connect_timeout": 3, "read_timeout": 3}
+        with pymysql.connect(host=hosts.vip, **login) as connection:
+            return connection.open
+
+    until(answers, "the database answers at the address")
+    cut = next(one for one in HOSTS if one != holder)
+    part(hosts, cut, "-I")
+    try:
+        until(lambda: cut in holders(hosts), "it hears no other host and takes the address")
+        until(lambda: only(hosts, wanted=holder), "it gives the address up", 120)
+        until(answers, "the database answers at the address again", 60)
+        # No host of them has a database, but they see each other: somebody keeps the address.
+        for host in HOSTS:
+            if host != cut:
+                hosts.call(host, None, "container.stopped", "mariadb")
+        until(lambda: not has_a_database(hosts), "HAProxy knows that no database is left", 60)
+        time.sleep(20)
+        assert only(hosts, wanted=holder)
+    finally:
+        part(hosts, cut, "-D")
+
+
+def test_the_address_is_on_one_host_whatever_dies(members) -> None:
+    hosts = balanced(members)
+    first = until(lambda: only(hosts), "the address is served", 60)
 
     # Killed, with no chance to give the address back.
-    for number, name in balanced.top(first, "keepalived"):
+    for number, name in hosts.top(first, "keepalived"):
         if name == "keepalived":
             os.kill(number, signal.SIGKILL)
-    second = until(lambda: only(balanced, but=first), "another host has taken it over", 60)
+    second = until(lambda: only(hosts, but=first), "another host has taken it over", 60)
 
     # HAProxy dies: its host gives the address away.
-    balanced.call(second, None, "container.stopped", "haproxy")
-    third = until(lambda: only(balanced, but=second), "a host with HAProxy has it", 60)
+    hosts.call(second, None, "container.stopped", "haproxy")
+    third = until(lambda: only(hosts, but=second), "a host with HAProxy has it", 60)
 
     # Nobody takes it back.
-    balanced.call(second, None, "container.start", "haproxy")
-    until(lambda: balanced.healthy(second, "keepalived"), "the host takes part again", 60)
-    assert only(balanced, wanted=third)
+    hosts.call(second, None, "container.start", "haproxy")
+    until(lambda: hosts.healthy(second, "keepalived"), "the host takes part again", 60)
+    assert only(hosts, wanted=third)
