@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saltern import cloud as clouds
-from saltern import code, merge, progress
+from saltern import code, dockerd, merge, progress
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.progress import Failure
@@ -31,27 +31,17 @@ _AGAIN = "correct it on the host and run this again"
 # Seconds to connect.
 _TIMEOUT = 10
 
-# Containers use the host's network, so Docker keeps its hands off it: its own rules would drop what
-# the cloud forwards. Logs rotate; containers live on while the daemon is restarted.
-_DOCKER = {
-    "live-restore": True,
-    "bridge": "none",
-    "iptables": False,
-    "ip6tables": False,
-    "log-driver": "json-file",
-    "log-opts": {"max-size": "50m", "max-file": "5"},
-}
 # What every host needs of its kernel: a connection to a host that has died ends after 100 s, the least that RFC 1122
-# (4.2.3.5) allows, not after a quarter of an hour.
-_EVERYWHERE = {"net.ipv4.tcp_retries2": 8}
+# (4.2.3.5) allows, not after a quarter of an hour. Nobody's packets are forwarded: Neutron's routers are namespaces or
+# flows, in which forwarding is a matter of their own.
+_EVERYWHERE = {"net.ipv4.tcp_retries2": 8, "net.ipv4.ip_forward": 0}
 # Role to what its hosts need besides.
 _SYSCTL = {
     # HAProxy listens on an address that may be on another host now.
     "control": {"net.ipv4.ip_nonlocal_bind": 1},
-    # Machines' packets pass through.
-    "network": {"net.ipv4.ip_forward": 1},
-    "compute": {"net.ipv4.ip_forward": 1},
 }
+# Where br-ex has no way out of its own, the host is the gateway of the network behind it.
+_GATEWAY = {"net.ipv4.ip_forward": 1}
 
 
 def hosts(cloud: Cloud, chosen: Sequence[str]) -> list[str]:
@@ -114,12 +104,12 @@ def pillar(cloud: Cloud, opts: Mapping[str, Any], finger: str) -> dict[str, Any]
             f"the Salt master listens on {master}, where other hosts do not find it: give it an address "
             "with make setup ADDRESS=..., or name one with saltern:bootstrap:master"
         )
-    docker = {**_DOCKER}
+    docker = dockerd.settings()
     if wanted["insecure_registries"]:
         docker["insecure-registries"] = list(wanted["insecure_registries"])
     return {
         "hosts": {
-            name: {"address": one["address"], "sysctl": _sysctl(one["roles"], wanted["sysctl"])}
+            name: {"address": one["address"], "sysctl": _sysctl(cloud, name)}
             for name, one in cloud.hosts.items()
         },
         "docker": merge.merge(docker, wanted["docker"]),
@@ -137,11 +127,15 @@ def pillar(cloud: Cloud, opts: Mapping[str, Any], finger: str) -> dict[str, Any]
     }
 
 
-def _sysctl(roles: Sequence[str], more: Mapping[str, Any]) -> dict[str, Any]:
+def _sysctl(cloud: Cloud, host: str) -> dict[str, Any]:
     wanted: dict[str, Any] = dict(_EVERYWHERE)
+    roles = cloud.hosts[host]["roles"]
     for role in roles:
         wanted |= _SYSCTL.get(role, {})
-    return wanted | dict(more)
+    if "network" in roles and host in cloud.placement.get("openvswitch", []):
+        outside = cloud.options("openvswitch", host)["external_interface"]
+        wanted |= {} if outside else _GATEWAY
+    return wanted | dict(cloud.settings["bootstrap"]["sysctl"])
 
 
 def failures(host: str, value: Any) -> list[Failure]:

@@ -4,7 +4,13 @@ Everything up to the virtualenv runs on Debian's Python with nothing but its sta
 steps after it run on the virtualenv's Python, because they use Salt's own library.
 """
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+# The library's modules that need nothing but Python are set-up's, too.
+sys.path.insert(0, str(CHECKOUT / "_utils"))
 
 
 class SetupError(Exception):

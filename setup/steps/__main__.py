@@ -7,11 +7,13 @@ import os
 import sys
 import time
 
-from steps import Outcome, SetupError, docker, packages, settings, virtualenv
+from steps import Outcome, SetupError, docker, packages, processes, settings, virtualenv
 
 # What runs on any Python >= 3.11 ...
 HOST = (
+    ("Docker's settings", docker.configure),
     ("Debian packages", packages.install),
+    ("Mounts", docker.share),
     ("Docker daemon", docker.start),
     ("Virtualenv", virtualenv.build),
 )
@@ -52,7 +54,7 @@ def main(argv: list[str]) -> int:
     config = settings.load()
     what = argv[0] if argv else "all"
     if what == "virtualenv":
-        run(HOST[2:], config)
+        run(HOST[-1:], config)
         return 0
     if what == "all":
         if os.geteuid() != 0:
@@ -71,6 +73,8 @@ def main(argv: list[str]) -> int:
     took = time.monotonic() - began
     done = f"{changes} steps changed something" if changes else "nothing to change"
     print(f"Set-up done in {took:.1f} s: {done}.", flush=True)
+    if not processes.systemd():
+        print("No systemd here: after a boot, `make setup` starts Docker, master and minion again.")
     return 0
 
 

@@ -68,6 +68,7 @@ def survey(config: Settings) -> dict[str, list]:
             for kind, ours in labels.items()
         },
         "commands": [COMMAND] * (bool(labels) and _written_by_us(COMMAND)),
+        "settings": [docker.MACHINE.config] * (bool(labels) and docker.added(config)),
         "folders": [place for place in _folders(config) if place.exists()],
         "units": [unit for role in ROLES if (unit := _unit(role)).exists()],
     }
@@ -83,6 +84,8 @@ def remove(config: Settings, found: dict[str, list]) -> None:
     for kind in LABELS:
         _delete(kind, found.get(kind, []))
     processes.stop(lambda: docker.ours(config))
+    if found["settings"]:
+        docker.restore(config)
     for command in found["commands"]:
         command.unlink()
     for place in _folders(config):
@@ -172,7 +175,7 @@ def _docker(verb: str, path: str):
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(120)
     try:
-        connection.sock.connect(docker.SOCKET)
+        connection.sock.connect(docker.MACHINE.socket)
     except OSError:
         return None  # no daemon, so nothing of ours runs in it
     try:

@@ -13,7 +13,7 @@ import salt.exceptions
 import salt.fileserver
 
 from steps import Outcome, SetupError, answer, processes
-from steps.settings import Settings
+from steps.settings import Settings, write
 
 FOLDERS = (
     "_modules", "_states", "_utils", "_runners", "_pillar", "_renderers", "_grains", "_engines",
@@ -57,7 +57,7 @@ def sync(config: Settings) -> Outcome:
         _through_master(config)
     else:
         _by_itself(config)
-    note.write_text(wanted)
+    write(note, wanted, 0o640)
     return Outcome(f"synchronised, {wanted[:12]}", changed=True)
 
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from steps import SetupError
-
-CHECKOUT = Path(__file__).resolve().parents[2]
+from saltern import files
+from steps import CHECKOUT, SetupError
 
 # name of the field -> the variable of `make` that sets it
 TOLD = {
@@ -78,12 +77,28 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         for name in ("etc", "var", "log", "run")
         if environ.get(f"SALTERN_{name.upper()}")
     }
-    told = Settings(**roots).etc / "setup.json"
-    kept = json.loads(told.read_text()) if told.exists() else {}
+    kept = _kept(Settings(**roots).etc / "setup.json")
     for name, variable in TOLD.items():
         if value := environ.get(f"SALTERN_{variable}"):
             kept[name] = value
     return Settings(**roots, **_checked(kept))
+
+
+def _kept(path: Path) -> dict[str, str | int]:
+    """What the operator told once; nothing if that was never."""
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not found.keys() <= TOLD.keys():
+        given = " ".join(f"{variable}=..." for variable in TOLD.values())
+        raise SetupError(
+            f"{path} is damaged (a power cut, or an edit by hand): remove it and give again what differs "
+            f"from the defaults: rm {path} && make setup {given}"
+        )
+    return found
 
 
 def _checked(values: dict[str, str | int]) -> dict[str, str | int]:
@@ -105,7 +120,7 @@ def _checked(values: dict[str, str | int]) -> dict[str, str | int]:
 
 
 def write(path: Path, text: str, mode: int) -> bool:
-    """Write a file in one step if its text differs.
+    """Write a file if its text differs; a crash leaves the old one or the new one.
 
     Returns:
         Whether it was written.
@@ -113,10 +128,5 @@ def write(path: Path, text: str, mode: int) -> bool:
     if path.exists() and path.read_text() == text and path.stat().st_mode & 0o777 == mode:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-    new.replace(path)
+    files.write(path, text, mode)
     return True

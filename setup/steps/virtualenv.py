@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from steps import Outcome, SetupError
-from steps.settings import Settings
+from steps.settings import Settings, write
 
 LOCKS = ("requirements.txt", "requirements-dev.txt")
 
@@ -36,7 +36,7 @@ def build(config: Settings) -> Outcome:
     _run([sys.executable, "-m", "venv", str(place)])
     locks = [word for lock in LOCKS for word in ("-r", str(config.checkout / lock))]
     _run([str(place / "bin" / "pip"), "install", "--quiet", "--no-deps", *locks])
-    made_from.write_text(wanted)
+    write(made_from, wanted, 0o644)
     return Outcome(f"{python}, {_count(config.checkout)} packages installed", changed=True)
 
 

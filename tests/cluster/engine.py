@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -51,6 +52,7 @@ class Machine:
 
     def ensure_network(self, subnet: str) -> bool:
         """Make the bed's network; return whether it was missing."""
+        _route(subnet)
         if self.api.networks(names=[f"^{self.name}$"]):
             return False
         pool = docker.types.IPAMPool(subnet=subnet)
@@ -169,9 +171,25 @@ class Machine:
         volumes = [one["Name"] for one in self.api.volumes(filters=mine)["Volumes"] or []]
         networks = [one["Name"] for one in self.api.networks(filters=mine)]
         self.remove(containers, volumes)
+        for one in self.api.networks(names=networks) if networks else ():
+            subnet = one["IPAM"]["Config"][0]["Subnet"]
+            subprocess.run(_nat("-D", subnet), check=False, capture_output=True)
         for one in networks:
             self.api.remove_network(one)
         return [*containers, *volumes, *networks]
+
+
+def _route(subnet: str) -> None:
+    """Let the bed's hosts reach what this machine reaches, where Docker leaves the network alone."""
+    rules = subprocess.check_output(["iptables", "-w", "-t", "nat", "-S", "POSTROUTING"], text=True)
+    if subnet not in rules:
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        subprocess.run(_nat("-A", subnet), check=True)
+
+
+def _nat(action: str, subnet: str) -> list[str]:
+    rule = f"POSTROUTING -s {subnet} ! -d {subnet} -j MASQUERADE"
+    return ["iptables", "-w", "-t", "nat", action, *rule.split()]
 
 
 def host(name: str, image: str, docker_volume: str, mounts: Sequence[str] = ()) -> dict[str, Any]:

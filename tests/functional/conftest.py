@@ -31,12 +31,9 @@ def api() -> docker.APIClient:
 @pytest.fixture(scope="session")
 def images(api: docker.APIClient) -> Iterator[list[str]]:
     """Make two images of a static busybox; they differ in one file. No registry is asked."""
-    busybox = Path("/bin/busybox")
-    if not busybox.exists():
-        subprocess.run(["apt-get", "install", "-y", "-q", "busybox-static"], check=True)
     tags = [f"{os.getpid()}-{number}" for number in (1, 2)]
     for tag in tags:
-        api.import_image_from_data(_root(busybox, tag), "saltern-test/busybox", tag)
+        api.import_image_from_data(busybox_root(tag), "saltern-test/busybox", tag)
     names = [f"saltern-test/busybox:{tag}" for tag in tags]
     yield names
     for name in names:
@@ -55,7 +52,14 @@ def other_image(images: list[str]) -> str:
     return images[1]
 
 
-def _root(busybox: Path, name: str) -> bytes:
+def busybox_root(name: str) -> bytes:
+    """Return a tar of a root file system with a static busybox.
+
+    :param name: Stands in one of its files.
+    """
+    busybox = Path("/bin/busybox")
+    if not busybox.exists():
+        subprocess.run(["apt-get", "install", "-y", "-q", "busybox-static"], check=True)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for folder in ("tmp", "data", "etc"):

@@ -270,6 +270,38 @@ def test_unusable_setting_is_named(tmp_path: Path, variable: str, value: str, sa
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"adress": "::1"}'])
+def test_damaged_settings_are_named_with_the_remedy(tmp_path: Path, text: str):
+    """An empty file is what a power cut leaves of one that was being written."""
+    machine = Machine(tmp_path)
+    told = machine.root / "etc/setup.json"
+    told.parent.mkdir()
+    told.write_text(text)
+
+    refused = machine.set_up()
+
+    assert refused.returncode == 1
+    assert f"{told} is damaged" in refused.stderr
+    assert f"rm {told} && make setup ADDRESS=" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert told.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["master/master", "minion/minion"])
+def test_a_damaged_key_is_named_and_not_replaced(tmp_path: Path, name: str):
+    machine = Machine(tmp_path)
+    key = machine.config / f"pki/{name}.pem"
+    key.parent.mkdir(parents=True)
+    key.touch()
+
+    refused = machine.set_up()
+
+    assert refused.returncode == 1
+    assert f"{key} is damaged" in refused.stderr
+    assert "backup" in refused.stderr
+    assert key.read_text() == ""
+
+
 def test_clean_without_confirmation_only_lists(machine: Machine):
     asked = machine.clean()
 

@@ -76,7 +76,24 @@ def test_all_hosts_are_named_and_kernels_set_by_role():
         "net.ipv4.tcp_retries2",
         "vm.swappiness",
     }
-    assert hosts["alone"]["sysctl"] == {"net.ipv4.tcp_retries2": 8, "vm.swappiness": 1}
+    assert hosts["alone"]["sysctl"] == {
+        "net.ipv4.ip_forward": 0,
+        "net.ipv4.tcp_retries2": 8,
+        "vm.swappiness": 1,
+    }
+
+
+def test_a_host_forwards_packets_only_where_it_is_the_gateway_of_br_ex():
+    def forwards(**options: Any) -> dict[str, int]:
+        hosts = bootstrap.pillar(made(**options), OPTS, "aa:bb")["hosts"]
+        return {name: one["sysctl"]["net.ipv4.ip_forward"] for name, one in hosts.items()}
+
+    assert forwards() == {"control1": 1, "compute1": 0, "alone": 0}
+    outside = {**HOSTS["control1"], "options": {"openvswitch": {"external_interface": "eth1"}}}
+    assert forwards(hosts={**HOSTS, "control1": outside})["control1"] == 0
+    assert forwards(bootstrap={"sysctl": {"net.ipv4.ip_forward": 1}})["compute1"] == 1
+    # Docker would switch it on by itself.
+    assert pillar()["docker"]["ip-forward"] is False
 
 
 def test_the_operators_keys_win_in_dockers_configuration():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ _SOCKET = "/var/run/docker.sock"
 _PID_FILES = ("/var/run/docker.pid", "/run/docker.pid")
 # Seconds for an API call that does not wait for a container.
 _CALL_TIMEOUT = 60
+# What Docker says when containerd still holds the process of a container that Docker takes for stopped, as after a
+# crash of both; it ends by itself once that process has ended.
+_STALE = re.compile(r"task \S+ already exists|id already in use")
+# Seconds for that.
+_STALE_TIMEOUT = 30
 
 
 class NotFoundError(SalternError):
@@ -134,9 +140,24 @@ class Engine:
             return self._api.create_container_from_config(dict(body), name)["Id"]
 
     def start(self, container: str) -> None:
-        """Start a container; one that runs stays as it is."""
-        with self._errors():
-            self._api.start(container)
+        """Start a container; one that runs stays as it is.
+
+        :raises SalternError: It cannot be started.
+        """
+        end = time.monotonic() + _STALE_TIMEOUT
+        while True:
+            try:
+                with self._errors():
+                    return self._api.start(container)
+            except SalternError as error:
+                if not _STALE.search(str(error)):
+                    raise
+                if time.monotonic() > end:
+                    raise SalternError(
+                        f"{error}: containerd holds a process of it from before a crash of Docker. Restart "
+                        "Docker; with live-restore the other containers go on running"
+                    ) from error
+            time.sleep(0.5)
 
     def stop(self, container: str) -> None:
         """Stop a container, giving it its own stop timeout; one that is stopped stays so."""
