@@ -49,7 +49,9 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
         salt-run saltern.plan services='[keystone]' hosts='[control1]'
     """
     try:
-        plans = _run(services, hosts).ask_plans(_phase("plan"), 600)
+        run, phase = _run(services, hosts), _phase("plan")
+        phase.warn(run.cloud.warnings)
+        plans = run.ask_plans(phase, 600)
     except (SalternError, SaltException) as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
     return _shown("plan", plans)

@@ -61,9 +61,10 @@ def validated(
           rollout.validated:
             - failhard: True
     """
-    with _phase(name) as (_, ret):
+    with _phase(name) as (phase, ret):
         cloud = inventory.cloud(__pillar__, __opts__)
         fleet.stop_for(inventory.failures(cloud, __opts__, with_secrets, certificates))
+        phase.warn(cloud.warnings)
         gone = __pillar__.get("remove")
         if gone and gone not in cloud.hosts:
             raise SalternError(str(problems.unknown("pillar remove", gone, cloud.hosts, "host")))

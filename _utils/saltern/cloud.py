@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from saltern import certificates, merge, problems, secrets, templates, validate
+from saltern import certificates, merge, secrets, templates, validate
 from saltern.errors import SalternError
 from saltern.formulas import Catalog, Formula
 from saltern.problems import Problem
@@ -29,6 +29,7 @@ class Cloud:
     :ivar placement: Service to the ids of its hosts, in inventory order.
     :ivar overrides: Service to its own pillar (options, ``config``, ``containers``).
     :ivar problems: What is wrong with the pillar; nothing may be changed unless it is empty.
+    :ivar warnings: What is allowed, but seldom meant.
     """
 
     settings: dict[str, Any]
@@ -36,6 +37,7 @@ class Cloud:
     placement: dict[str, list[str]]
     overrides: dict[str, dict[str, Any]]
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     @property
     def hosts(self) -> dict[str, dict[str, Any]]:
@@ -129,6 +131,7 @@ class Cloud:
                 "options": self.options(name, host),
                 "catalog": self.catalog[name].get("catalog", {}),
                 "requires": self.catalog[name].get("requires", []),
+                "database": self.catalog[name].get("database", {}),
             }
             for name in self.services
         }
@@ -211,8 +214,10 @@ class Cloud:
         """Return a service's data as the host needs it: overrides merged, user ids resolved."""
         formula = self.catalog[service]
         override = self.overrides.get(service, {})
+        # Only service.yml has templates: what the operator writes is meant as it stands.
+        given = templates.literal(override.get("containers", {}))
         wanted = {
-            name: merge.merge(container, override.get("containers", {}).get(name, {}))
+            name: merge.merge(container, given.get(name, {}))
             for name, container in formula.get("containers", {}).items()
         }
         resolved = {key: formula[key] for key in _HOST_KEYS if key in formula}
@@ -287,13 +292,11 @@ def load(
     :param catalog: Every known service, see :func:`saltern.formulas.load`.
     :param releases: Releases for which images can be made; None accepts any.
     """
-    raw = pillar.get("saltern")
-    if not isinstance(raw, Mapping):
-        wrong = Problem("saltern", "is missing", "Describe the cloud below it, see docs/pillar.md")
-        return Cloud({"hosts": {}}, {}, {}, {}, [wrong])
-    found = problems.check(dict(raw), schema(), "saltern")
+    # Types first: what follows walks the data.
+    found = validate.shapes(pillar, catalog, schema())
     if found:
-        return Cloud({"hosts": {}}, {}, {}, {}, found)
+        return Cloud({"hosts": {}}, {}, {}, {}, problems=found)
+    raw = pillar["saltern"]
     settings = _defaults(raw)
     placed = settings["services"]
     enabled = {
@@ -314,7 +317,8 @@ def load(
     for name in [one for one in enabled if "enabled" not in placed.get(one, {})]:
         if not _wanted(name, cloud):
             del cloud.catalog[name], cloud.placement[name], cloud.overrides[name]
-    cloud.problems = validate.problems_of(cloud, pillar, catalog, releases)
+    cloud.problems = validate.problems_of(cloud, catalog, releases)
+    cloud.warnings = [] if cloud.problems else validate.warnings_of(cloud)
     return cloud
 
 

@@ -82,6 +82,12 @@ class Phase:
         """Show a table."""
         self._tell("table", text=text)
 
+    def warn(self, warnings: Iterable[Problem]) -> None:
+        """Show what is allowed, but seldom meant."""
+        lines = [f"  WARNING  {one}" for one in warnings]
+        if lines:
+            self.table("\n".join(lines))
+
     def end(self, ok: bool, text: str) -> None:
         """Say that the phase is over."""
         seconds = round(self._clock() - self._started, 1)

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import ipaddress
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -122,7 +123,7 @@ class Context(dict[str, Any]):
     def database_url(self, service: str | None = None, name: str | None = None) -> str:
         """Return the SQLAlchemy URL of a service's database, through HAProxy."""
         service = service or self._service
-        database = self._cloud["formulas"][service]["database"]
+        database = self._facts(service)["database"]
         user = database.get("user", database["name"])
         password = quote(self.secret(f"{service}.database_password"), safe="")
         mariadb = self._facts("mariadb")
@@ -217,12 +218,26 @@ def resolve(value: Any, context: Mapping[str, Any]) -> Any:
     if isinstance(value, list):
         rendered = ((one, resolve(one, context)) for one in value)
         return [new for old, new in rendered if new != "" or old == ""]
-    if isinstance(value, str) and ("{{" in value or "{%" in value):
+    if _is_template(value):
         try:
             return _template(value).render(context)
         except jinja2.TemplateError as error:
             raise SalternError(f"{value!r}: {error}") from error
     return value
+
+
+def literal(value: Any) -> Any:
+    """Return data of which :func:`resolve` makes the data given here, whatever braces are in it."""
+    if isinstance(value, Mapping):
+        return {key: literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [literal(one) for one in value]
+    # Jinja's texts are written as JSON's are.
+    return f"{{{{ {json.dumps(value, ensure_ascii=False)} }}}}" if _is_template(value) else value
+
+
+def _is_template(value: Any) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value)
 
 
 def evaluate(expression: str, context: Mapping[str, Any]) -> Any:

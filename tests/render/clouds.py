@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from saltern import certificates, cloud, formulas, secrets
+from saltern import certificates, cloud, formulas, secrets, validate
 
 ROOT = Path(__file__).parents[2]
 # The example pillars, and both with the other one of what exists twice.
@@ -17,10 +17,31 @@ _EXAMPLES = {
     "multinode": ROOT / "pillar/examples/multinode.sls",
     "tls": ROOT / "pillar/examples/tls.sls",
 }
+# Each role on hosts of its own, and what is off by default.
+_APART = {
+    "saltern": {
+        "internal_address": "10.0.0.9",
+        "external_address": "10.0.0.10",
+        "services": {"chrony": {"enabled": True}},
+        "hosts": {
+            f"{role}{number}": {"address": f"10.0.0.{20 * index + number + 10}", "roles": [role]}
+            for index, role in enumerate(validate.ROLES)
+            for number in range(1, 1 + {"control": 3, "network": 2}.get(role, 1))
+        },
+    },
+    "cinder": {"backends": ["rbd", "file"]},
+    "cinder-volume": {"backup": "ceph", "config": {"ceph.conf": "[global]\n"}},
+    "libvirt": {"ceph": True},
+    "nova-compute": {"config": {"ceph.conf": "[global]\n"}},
+}
+_PILLARS = {
+    **{name: yaml.safe_load(path.read_text()) for name, path in _EXAMPLES.items()},
+    "roles-apart": _APART,
+}
 _OPENVSWITCH = {"neutron": {"backend": "openvswitch"}}
 TOPOLOGIES = {
-    name + suffix: yaml.safe_load(path.read_text()) | changes
-    for name, path in _EXAMPLES.items()
+    name + suffix: pillar | changes
+    for name, pillar in _PILLARS.items()
     for suffix, changes in {"": {}, "-openvswitch": _OPENVSWITCH}.items()
 }
 
@@ -36,6 +57,7 @@ def load(topology: str) -> cloud.Cloud:
 def view(topology: str, host: str) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host, with new secrets."""
     stored, _ = secrets.fill(load(topology).catalog, {})
+    stored["libvirt"]["ceph_key"] = "AQBaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=="
     stored["certificates"] = _certificates(topology)
     users = yaml.safe_load((ROOT / "images/users.yml").read_text())
     return load(topology).view(host, stored, users)

@@ -1,0 +1,68 @@
+"""What a service.yml names elsewhere must be there: services, roles, secrets, ports, containers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from saltern import problems, secrets
+from saltern.formulas import Catalog
+from saltern.problems import Problem
+
+# Where it is named, the names, what there is, and of which kind.
+_Reference = tuple[str, Iterable[str], Collection[str], str]
+
+
+def problems_of(catalog: Catalog, roles: Collection[str]) -> list[Problem]:
+    """Return every name in a ``service.yml`` that means nothing, with the nearest that does.
+
+    :param catalog: Every known service.
+    :param roles: Roles that hosts can have.
+    """
+    known_secrets = [f"{service}.{name}" for service, name, _ in secrets.declared(catalog)]
+    known_options = [
+        f"{service}.{option}"
+        for service, one in catalog.items()
+        for option in one.get("options", {})
+    ]
+    wrong = []
+    for service, formula in sorted(catalog.items()):
+        enabled = formula.get("enabled")
+        used = formula.get("uses_secrets", [])
+        found: list[_Reference] = [
+            ("roles", formula.get("roles", []), roles, "role"),
+            ("requires", formula.get("requires", []), catalog, "service"),
+            ("after", formula.get("after", []), catalog, "service"),
+            ("beside", [formula["beside"]] if "beside" in formula else [], catalog, "service"),
+            ("enabled", enabled if isinstance(enabled, Mapping) else [], known_options, "option"),
+            ("uses_secrets", _meaningless(used, known_secrets), known_secrets, "secret"),
+            *_own(formula),
+        ]
+        wrong += [
+            problems.unknown(f"formulas/{service}/service.yml:{key}", name, known, kind)
+            for key, names, known, kind in found
+            for name in names
+            if name not in known
+        ]
+    return wrong
+
+
+def _own(formula: Mapping[str, Any]) -> Iterator[_Reference]:
+    """Yield what a service names of its own."""
+    ports, containers = formula.get("ports", {}), formula.get("containers", {})
+    own = formula.get("secrets", {})
+    rings = [one["secret"] for one in formula.get("keyrings", {}).values()]
+    yield "keyrings", rings, own, "secret"
+    yield "reload", formula.get("reload", {}), containers, "container"
+    yield "clusters", formula.get("clusters", {}), containers, "container"
+    entry = formula.get("catalog", {})
+    entries = [entry, *entry.get("services", {}).values()]
+    users = [entry.get("user", {}), *entry.get("users", {}).values()]
+    yield "catalog", [one["port"] for one in entries if "port" in one], ports, "port"
+    yield "catalog", [one["password"] for one in users if "password" in one], own, "secret"
+
+
+def _meaningless(patterns: Iterable[str], known: Iterable[str]) -> list[str]:
+    names = list(known)
+    return [one for one in patterns if not any(fnmatchcase(name, one) for name in names)]

@@ -1,0 +1,62 @@
+"""A name in a service.yml that means nothing is refused with the nearest that does."""
+
+from __future__ import annotations
+
+import pytest
+
+from saltern import references
+
+CATALOG = {
+    "rabbitmq": {"summary": "broker", "roles": ["control"], "secrets": {"password": {}}},
+    "nova": {
+        "summary": "compute",
+        "roles": ["control"],
+        "requires": ["rabbitmq"],
+        "after": ["rabbitmq"],
+        "enabled": {"nova.on": True},
+        "options": {"on": {"type": "boolean", "default": True, "description": ""}},
+        "uses_secrets": ["rabbitmq.password", "*.*ssword"],
+        "secrets": {"keystone_password": {}},
+        "keyrings": {"ring": {"secret": "keystone_password", "target": "/x"}},
+        "ports": {"nova": {"port": 1}, "other": {"port": 2}},
+        "containers": {"nova-api": {"image": "nova"}},
+        "reload": {"nova-api": ["true"]},
+        "clusters": {"nova-api": {"data": "/x", "form": "/y"}},
+        "catalog": {
+            "port": "nova",
+            "user": {"name": "nova", "password": "keystone_password"},
+            "services": {"x": {"port": "other"}},
+        },
+    },
+    "keepalived": {"summary": "address", "beside": "nova"},
+}
+ROLES = {"control", "compute"}
+
+
+def test_names_that_mean_something_are_right():
+    assert references.problems_of(CATALOG, ROLES) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "nearest"),
+    [
+        ("roles", ["controll"], "control"),
+        ("requires", ["rabitmq"], "rabbitmq"),
+        ("after", ["rabitmq"], "rabbitmq"),
+        ("beside", "rabbitmqq", "rabbitmq"),
+        ("enabled", {"nova.onn": True}, "nova.on"),
+        ("uses_secrets", ["rabbitmq.pasword"], "rabbitmq.password"),
+        ("keyrings", {"ring": {"secret": "keystone_pasword"}}, "keystone_password"),
+        ("reload", {"nova-apy": []}, "nova-api"),
+        ("clusters", {"nova-apy": {}}, "nova-api"),
+        ("catalog", {"port": "nva"}, "nova"),
+        ("catalog", {"services": {"x": {"port": "othr"}}}, "other"),
+        ("catalog", {"user": {"password": "keystone_pasword"}}, "keystone_password"),
+        ("catalog", {"users": {"x": {"password": "keystone_pasword"}}}, "keystone_password"),
+    ],
+)
+def test_a_mistyped_name_is_refused_with_the_nearest(key, value, nearest):
+    catalog = CATALOG | {"nova": CATALOG["nova"] | {key: value}}
+    (problem,) = references.problems_of(catalog, ROLES)
+    assert problem.key == f"formulas/nova/service.yml:{key}"
+    assert f"Did you mean {nearest!r}?" in problem.remedy
