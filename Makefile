@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint bench bench-scale tempest cluster cluster-test cluster-down clean
+.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale tempest cluster cluster-test cluster-down clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -31,7 +31,7 @@ demo-destroy: setup  ## remove what the demo has made
 
 test: setup  ## all tests, fast tiers first (set-up and images included)
 	@$(bin)/salt-run image.build
-	@$(bin)/pytest -m "not clusters" $(tiers) $(ARGS)
+	@$(bin)/pytest -m "not clusters and not index" $(tiers) $(ARGS)
 
 unit: .venv  ## the tests of the pure library, in seconds
 	@$(bin)/pytest -q tests/unit $(ARGS)
@@ -41,6 +41,10 @@ lint: .venv  ## ruff, yamllint, salt-lint
 	@$(bin)/ruff format --check .
 	@$(bin)/yamllint --strict .
 	@git ls-files --cached --others --exclude-standard '*.sls' | xargs -r $(bin)/salt-lint
+
+locks: setup  ## does each lock of images/locks have all that each image needs? asks the index of Python packages
+	@$(bin)/salt-run image.build openstack-builder
+	@$(bin)/pytest -m index tests/functional $(ARGS)
 
 bench: setup  ## measure; writes build/bench.json
 	@mkdir -p build

@@ -9,6 +9,7 @@ import pytest
 
 from saltern.images import graph
 from saltern.images.catalog import Catalog
+from saltern.images.context import PYTHON, context
 from saltern.images.options import Options, schema
 from saltern.images.render import render
 
@@ -109,6 +110,15 @@ def test_every_release_has_versions_and_a_name(tmp_path, release):
     catalog, _, images = tree(tmp_path, release=release)
     assert catalog.codenames[release]
     assert images["keystone"].full_name.endswith(f":{release}")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_lock_has_the_versions_of_what_each_image_names(tmp_path, release):
+    catalog, options, images = tree(tmp_path, release=release)
+    for name, image in images.items():
+        files = context(image, catalog, options).files
+        if image.variables["project"] or image.variables["python"]:
+            assert f"{PYTHON}/constraints.txt" in files, name
 
 
 def test_user_numbers_are_unique():

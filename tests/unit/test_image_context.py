@@ -108,6 +108,7 @@ def test_a_new_image_leaves_the_others_current(tree):
     before = tree.digests()
     tree.write("heat/Dockerfile.j2", FILES["glance/Dockerfile.j2"])
     tree.write("heat/image.yml", "project: heat\nuser: one\n")
+    tree.write("locks/1.0.txt", FILES["locks/1.0.txt"].replace("glance==3", "glance==3\nheat==4"))
     assert tree.changed(before) == {"heat"}
 
 
@@ -115,6 +116,15 @@ def test_a_wrong_lock_line_is_named(tree):
     tree.write("locks/1.0.txt", "keystone>=2\n")
     with pytest.raises(SalternError, match=r"1\.0\.txt, line 1: 'keystone>=2'"):
         tree.contexts()
+
+
+def test_a_package_without_a_version_is_named_before_anything_is_built(tree):
+    tree.write("glance/image.yml", "project: glance\nuser: one\npython: [Boto_3]\n")
+    with pytest.raises(
+        SalternError, match=r"images/glance names boto-3, which .*/1\.0\.txt has no"
+    ):
+        tree.contexts()
+    assert tree.contexts(extra_python={"glance": ["boto-3==1"]})
 
 
 def test_a_version_of_the_options_replaces_the_locked_one(tree):

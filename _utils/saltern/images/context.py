@@ -44,7 +44,7 @@ class Context:
 def context(image: Image, catalog: Catalog, options: Options) -> Context:
     """Return what an image is built from.
 
-    :raises SalternError: A CA or patch file of the options is missing.
+    :raises SalternError: A CA or patch file of the options is missing, or a version in the lock.
     """
     files: dict[str, bytes | Path] = dict(image.folder.context())
     sources: dict[str, Source] = {}
@@ -133,8 +133,9 @@ def lock_lines(path: Path) -> Iterator[tuple[str, str, bool]]:
 def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str, Source]) -> bytes:
     """The lock without other services' projects: a new nova rebuilds nova's images only."""
     own = {project_key(_distribution(one)) for one in image.variables["python"]}
-    own.add(project_key(image.variables["project"]))
-    lock = lock_lines(catalog.file(f"locks/{options.release}.txt"))
+    own |= {project_key(one) for one in [image.variables["project"]] if one}
+    path = catalog.file(f"locks/{options.release}.txt")
+    lock = lock_lines(path)
     lines = {key: version for key, version, project in lock if not project or key in own}
     for extra in options.extra_python.get(image.name, []):
         name, _, version = extra.partition("==")
@@ -145,6 +146,11 @@ def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str
             lines[key] = source.reference or lines.get(key, "")
         else:
             lines.pop(key, None)
+    if missing := own - lines.keys() - sources.keys():
+        raise SalternError(
+            f"images/{image.name} names {', '.join(sorted(missing))}, which {path} has no version of. "
+            "Add a line name==version"
+        )
     return "".join(f"{key}=={version}\n" for key, version in sorted(lines.items())).encode()
 
 
