@@ -75,31 +75,31 @@ def prepare(form: list[str] | None = None, start: list[str] | None = None) -> di
     return done
 
 
-def forget(containers: list[str], hosts: list[str]) -> dict[str, list[str]]:
+def forget(lost: dict[str, list[str]]) -> dict[str, str]:
     """Make clusters forget other hosts, whose members are stopped for good or have lost their data.
 
-    :param containers: Members on this host, which must be healthy.
-    :param hosts: Minion ids.
-    :returns: Container to what it said of each host.
-    :raises CommandExecutionError: A cluster refuses.
+    :param lost: Container on this host, whose member must be healthy, to the minion ids of the hosts
+        that its own cluster forgets.
+    :returns: Container to what it said.
+    :raises CommandExecutionError: A cluster refuses, such as for a member that runs.
 
     CLI Example:
 
     .. code-block:: bash
 
-        salt control1 cluster.forget '[rabbitmq]' '[control3]'
+        salt control1 cluster.forget '{"rabbitmq": ["control3"]}'
     """
-    said: dict[str, list[str]] = {}
-    for container in containers:
+    said: dict[str, str] = {}
+    for container, hosts in lost.items():
         _, formula = _owner(container)
         command = formula["clusters"][container].get("forget")
-        for name in hosts if command else []:
-            address = _cloud()["hosts"][name]["address"]
-            words = [word.replace("{address}", address) for word in command]
-            done = __salt__["container.exec"](container, words, timeout=300)
-            if done["retcode"] != 0:
-                raise CommandExecutionError(f"{container}: {done['stderr'].strip()}")
-            said.setdefault(container, []).append(done["stdout"].strip())
+        if not command:
+            continue
+        addresses = [_cloud()["hosts"][name]["address"] for name in hosts]
+        done = __salt__["container.exec"](container, _for_each(command, addresses), timeout=300)
+        if done["retcode"] != 0:
+            raise CommandExecutionError(f"{container}: {done['stderr'].strip()}")
+        said[container] = done["stdout"].strip()
     return said
 
 
@@ -118,6 +118,15 @@ def unmark(container: str) -> bool:
         return False
     mark.unlink()
     return True
+
+
+def _for_each(command: list[str], addresses: list[str]) -> list[str]:
+    """Return a command with each word that holds ``{address}`` once for every address."""
+    return [
+        word.replace("{address}", address)
+        for word in command
+        for address in (addresses if "{address}" in word else [""])
+    ]
 
 
 def _touch(service: str, formula: Mapping[str, Any], container: str, path: str) -> None:

@@ -5,6 +5,7 @@ Which member forms a cluster again is decided on the master, by :mod:`saltern.ga
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,7 +109,9 @@ def bootstrap(position: str, deadline: float = 600) -> dict[str, str]:
 
 
 def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str, str]:
-    """Start the member if it does not run, and wait until it has caught up.
+    """Start the member if it does not run, and wait until it has caught up and all others are in step with it.
+
+    A member that gets what it lacks breaks off if another one joins or leaves meanwhile.
 
     :param deadline: Seconds to become healthy; a full copy of the data may be needed.
     :raises CommandExecutionError: It did not come up.
@@ -119,11 +122,17 @@ def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str,
 
         salt control2 galera.join
     """
-    found = __salt__["container.list"]().get(_NAME)
-    if not found or __salt__["container.check"](_NAME)["healthy"]:
+    if _NAME not in __salt__["container.list"]():
         return {}
-    __salt__["container.start"](_NAME, deadline=deadline)
-    return {_NAME: "joined"}
+    end, joined = time.monotonic() + deadline, {}
+    if not __salt__["container.check"](_NAME)["healthy"]:
+        __salt__["container.start"](_NAME, deadline=deadline)
+        joined = {_NAME: "joined"}
+    while (seen := __salt__["container.exec"](_NAME, ["galera-in-step"]))["retcode"] != 0:
+        if time.monotonic() > end:
+            raise CommandExecutionError(f"not all members are in step: {seen['stdout'].strip()}")
+        time.sleep(2)
+    return joined
 
 
 def _run(*command: str, timeout: float = 120) -> str:

@@ -259,6 +259,45 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
     return {line.partition(":")[0]: "deleted" for line in done["stdout"].splitlines()}
 
 
+def holdings(services: list[str] | None = None) -> dict[str, list[str]]:
+    """Return what :py:func:`destroy` would remove, by kind: containers, volumes, folders, files.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio saltern.holdings services='[glance]'
+    """
+    chosen = _services(services)
+    whole = chosen == _services(None)
+    etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
+    credentials, openrc, command, bundle = _for_people()
+    held = {
+        "containers": [
+            one["name"]
+            for one in __salt__["container.snapshot"]()
+            if whole or one["service"] in chosen
+        ],
+        "volumes": [
+            name
+            for name, one in __salt__["container.volumes"]().items()
+            if whole or one["service"] in chosen
+        ],
+        "folders": [
+            str(parent / name)
+            for parent in (etc / "services", var / "keyrings", var / "certificates")
+            for name in chosen
+            if (parent / name).is_dir()
+        ],
+        "files": [
+            str(path)
+            for path in ((credentials, openrc, command, bundle) if whole else ())
+            if path.exists() and (path in (credentials, bundle) or _is_ours(path))
+        ],
+    }
+    return {kind: list(dict.fromkeys(names)) for kind, names in held.items() if names}
+
+
 def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     """Remove containers, their volumes with all data, configuration and markers; nothing else.
 
@@ -274,31 +313,19 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
 
         salt aio saltern.destroy services='[glance]'
     """
-    chosen = _services(services)
-    whole = chosen == _services(None)
-    removed: dict[str, list[str]] = {"containers": [], "volumes": [], "folders": [], "files": []}
-    for name in dict.fromkeys(
-        one["name"] for one in __salt__["container.snapshot"]() if whole or one["service"] in chosen
-    ):
-        removed["containers"] += __salt__["container.absent"](name)
-    for name, one in __salt__["container.volumes"]().items():
-        if (whole or one["service"] in chosen) and __salt__["container.remove_volume"](name):
-            removed["volumes"].append(name)
+    held = holdings(services)
+    for name in held.get("containers", []):
+        __salt__["container.absent"](name)
+    for name in held.get("volumes", []):
+        __salt__["container.remove_volume"](name)
     formulas = _cloud()["formulas"]
-    for task in (task for name in chosen for task in formulas[name].get("once", [])):
+    for task in (task for name in _services(services) for task in formulas[name].get("once", [])):
         __salt__["once.forget"](task["container"])
-    etc, var = host.root("etc", __opts__), host.root("var", __opts__)
-    for parent in (Path(etc, "services"), Path(var, "keyrings"), Path(var, "certificates")):
-        for name in chosen:
-            if (parent / name).is_dir():
-                shutil.rmtree(parent / name)
-                removed["folders"].append(str(parent / name))
-    credentials, openrc, command, bundle = _for_people()
-    for path in (credentials, openrc, command, bundle) if whole else ():
-        if path.exists() and (path in (credentials, bundle) or _is_ours(path)):
-            path.unlink()
-            removed["files"].append(str(path))
-    return {kind: names for kind, names in removed.items() if names}
+    for folder in held.get("folders", []):
+        shutil.rmtree(folder)
+    for path in held.get("files", []):
+        Path(path).unlink()
+    return held
 
 
 @contextlib.contextmanager

@@ -28,12 +28,14 @@ from saltern import (
     problems,
     progress,
     remote,
+    removal,
     rollout,
     screen,
 )
 from saltern import certificates as certs
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run
+from saltern.formation import RefusedError
 from saltern.host import root
 from saltern.images import pull
 from saltern.orchestration import Orchestration
@@ -45,50 +47,43 @@ def validated(
     with_secrets: bool = True,
     certificates: bool = True,
     services: Sequence[str] = (),
+    takes: Sequence[str] = ("services", "hosts", "wait"),
 ) -> dict[str, Any]:
-    """Stop unless the pillar is right, secrets and certificates are there; nothing has been changed yet.
+    """Stop unless command and pillar are right, secrets and certificates are there; nothing has been changed yet.
 
-    The pillar keys ``services`` and ``hosts`` of the command limit the run; ``remove`` names a host that it
-    leaves out.
+    The keys ``services`` and ``hosts`` of the command limit the run; ``remove`` names a host that it leaves
+    out. What else the command carries does not reach the pillar of any host, and is refused.
 
     :param with_secrets: False where the run needs none.
     :param certificates: False if they are yet to be made.
     :param services: The only services that this table is for; the command cannot choose others.
+    :param takes: Keys that the command may carry, see :mod:`saltern.command`.
 
     .. code-block:: yaml
 
         Check the pillar:
           rollout.validated:
+            - takes: [services, hosts, wait, days]
             - failhard: True
     """
     with _phase(name) as (phase, ret):
-        cloud = inventory.cloud(__pillar__, __opts__)
+        own = inventory.pillar(__opts__)
+        command = _orchestration().take(own, takes)
+        cloud = inventory.cloud(own, __opts__)
         fleet.stop_for(inventory.failures(cloud, __opts__, with_secrets, certificates))
         phase.warn(cloud.warnings)
-        gone = __pillar__.get("remove")
+        gone = command.get("remove")
         if gone and gone not in cloud.hosts:
-            raise SalternError(str(problems.unknown("pillar remove", gone, cloud.hosts, "host")))
+            raise SalternError(str(problems.unknown("pillar:remove", gone, cloud.hosts, "host")))
         run = _orchestration().run = fleet.begin(
             __opts__,
             cloud,
-            services or __pillar__.get("services", []),
-            [host for host in cloud.hosts if host != gone] if gone else __pillar__.get("hosts", []),
+            services or command.get("services", []),
+            [host for host in cloud.hosts if host != gone] if gone else command.get("hosts", []),
+            command,
         )
         placed = sum(1 for one in run.services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(run.hosts), 'host')}."
-    return ret
-
-
-def confirmed(name: str, what: str) -> dict[str, Any]:
-    """Stop unless the command carries ``pillar='{"confirm": "yes"}'``.
-
-    :param what: What will be lost, for the message.
-    """
-    with _phase(name) as (_, ret):
-        if not _orchestration().confirmed:
-            remedy = """if that is wanted, add to the command: pillar='{"confirm": "yes"}'"""
-            raise RolloutError([Failure(f"this removes {what}", remedy=remedy)])
-        ret["comment"] = f"Confirmed: {what}."
     return ret
 
 
@@ -101,10 +96,9 @@ def locked(name: str) -> dict[str, Any]:
         if __opts__["test"]:
             ret["comment"] = "Not needed: test mode changes nothing."
         else:
-            _run().lock = lock.take(
-                __opts__, _orchestration().command, float(__pillar__.get("wait", 0))
-            )
-            ret["comment"] = "This run has the cloud to itself."
+            command = _run().command
+            _run().lock = lock.take(__opts__, command.text(), command.get("wait", 0))
+            ret["comment"] = "Lock acquired."
     return ret
 
 
@@ -117,11 +111,10 @@ def certified(name: str, days: float = 30) -> dict[str, Any]:
     :param days: Those that expire within as many days are renewed.
     """
     with _phase(name) as (_, ret):
-        cloud = inventory.cloud(__pillar__, __opts__)
         folder = inventory.certificates_folder(__opts__)
-        needed, now = certs.wanted(cloud), certs.now()
+        needed, now = certs.wanted(_run().cloud), certs.now()
         stored, key = certs.read(folder), certs.read_key(folder)
-        reasons = certs.plan(needed, stored, key, now, float(__pillar__.get("days", days)))
+        reasons = certs.plan(needed, stored, key, now, _run().command.get("days", days))
         wrong = certs.problems(needed, stored, now, folder, reasons)
         fleet.stop_for(progress.of_problems(wrong))
         if not needed:
@@ -165,24 +158,31 @@ def planned(name: str, deadline: float = 600) -> dict[str, Any]:
     return ret
 
 
-def formed(name: str, deadline: float = 300, only: str | None = None) -> dict[str, Any]:
-    """Decide, for every cluster that changes, who forms it and in which order its members change.
+def formed(
+    name: str, deadline: float = 300, patience: float = 60, only: str | None = None
+) -> dict[str, Any]:
+    """Decide, for every cluster of the run, who forms it and in which order its members change.
 
-    Every member is asked, also those that this run leaves alone, which need not answer. A new cluster is formed by one host, the
-    others join it; see :mod:`saltern.formation`.
+    Every member is asked, also those that this run leaves alone, which need not answer. A new cluster
+    is formed by one host, the others join it; see :mod:`saltern.formation`. One of which no member is
+    up stops the run, also where nothing changes.
 
     :param deadline: Seconds a host has.
+    :param patience: Seconds that members which run have to find each other, as after a power cut.
     :param only: As for :func:`applied`.
     """
     with _phase(name) as (phase, ret):
         run = _run()
         work, _ = run.work(only)
-        todo = clusters.plan(run, phase, work, deadline)
+        patience = 0 if __opts__["test"] else patience
+        todo = clusters.plan(run, phase, work, deadline, patience)
+        done = {"prepare": todo.prepare, "forget": todo.forget}
+        ret["comment"] = todo.text()
         if __opts__["test"]:
-            ret.update(result=None if todo.prepare else True, comment=todo.text())
+            ret["result"] = None if any(done.values()) else True
         else:
             clusters.prepare(run, phase, todo, deadline)
-            ret.update(changes=todo.prepare, comment=todo.text())
+            ret["changes"] = {what: hosts for what, hosts in done.items() if hosts}
     return ret
 
 
@@ -366,7 +366,8 @@ def decided(
 ) -> dict[str, Any]:
     """Ask every host of a service, decide in one place, and let the chosen hosts act.
 
-    The pillar key ``force`` of the command names a host that a person has chosen; it needs ``confirm``.
+    The key ``force`` of the command names a host that the operator has chosen; it needs ``confirm``. Members
+    that a phase of this run has stopped are started again if this one fails.
 
     :param facts: Execution function that takes ``services`` and returns a host's facts.
     :param decision: Pure function of the library, as ``galera.choose``: takes the service's hosts, the
@@ -375,43 +376,74 @@ def decided(
     :param deadline: Seconds a host has for each of the two.
     """
     with _phase(name) as (phase, ret):
-        run = _run()
-        force = __pillar__.get("force")
-        if force and not _orchestration().confirmed:
-            reason = f"what other hosts hold and {force} does not would be lost"
-            remedy = f"""pillar='{{"force": "{force}", "confirm": "yes"}}'"""
-            raise RolloutError([Failure(reason, remedy=remedy)])
-        calls = {host: {} for host in run.cloud.placement[service] if host in run.hosts}
-        found = run.fleet.call(phase, facts, calls, deadline)
+        run, force = _run(), _run().command.get("force")
+        members = run.cloud.placement[service]
+        if force and not run.command.confirmed:
+            others = [host for host in members if host != force]
+            lost = [
+                f"{host}: what its {service} holds and that of {force} does not" for host in others
+            ]
+            _orchestration().confirm(phase, f"this loses data for those of {force}", lost)
         module, _, function = decision.rpartition(".")
         decide_ = getattr(importlib.import_module(f"saltern.{module}"), function)
-        chosen, said = decide_(run.cloud.placement[service], found, force)
-        ret["comment"] = said
-        if act and chosen and __opts__["test"]:
-            ret.update(result=None, comment=f"{said} Would call {act} on {', '.join(chosen)}.")
-        elif act and chosen:
-            answers = run.fleet.call(phase, act, chosen, deadline)
-            ret["changes"] = {host: answer for host, answer in answers.items() if answer}
+        with clusters.started_again(run, phase, service):
+            calls = {host: {} for host in members if host in run.hosts}
+            found = run.fleet.call(phase, facts, calls, deadline)
+            chosen, said = decide_(members, found, force)
+            ret["comment"] = said
+            if act and chosen and __opts__["test"]:
+                ret.update(result=None, comment=f"{said} Would call {act} on {', '.join(chosen)}.")
+            elif act and chosen:
+                answers, failures = run.fleet.answers(phase, act, chosen, deadline)
+                ret["changes"] = {host: answer for host, answer in answers.items() if answer}
+                run.stopped += [host for host in ret["changes"] if act.endswith(".stop")]
+                fleet.stop_for(failures)
     return ret
 
 
 def removed(name: str, deadline: float = 900) -> dict[str, Any]:
-    """Stop the services of the host that the pillar key ``remove`` names, and let the others forget it.
+    """Stop the services of the host that the key ``remove`` of the command names, and let the others forget it.
 
-    All other members must be healthy. A host that does not answer is taken for one that is off.
+    All other members must be healthy. A host of which nothing is heard is taken for one that is off. What
+    will be done is said first, and needs ``confirm``.
 
     :param deadline: Seconds a host has.
     """
     with _phase(name) as (phase, ret):
-        run, gone = _run(), __pillar__.get("remove")
+        run, gone = _run(), _run().command.get("remove")
         if not gone:
-            raise SalternError('name the host: pillar=\'{"remove": "HOST", "confirm": "yes"}\'')
+            again = _run().command.text(remove="HOST", confirm="yes")
+            raise RefusedError("no host is named", again)
         asked = clusters.plan_without(run, phase, gone, deadline)
+        lost = clusters.effects(run, phase, gone, asked, deadline)
+        _orchestration().confirm(phase, f"this takes {gone} out of the cloud", lost)
         if __opts__["test"]:
-            ret.update(result=None, comment=f"Would stop {gone}, and ask {', '.join(asked)}.")
+            ret.update(result=None, comment=f"Would take {gone} out of the cloud.")
         else:
             ret["changes"] = clusters.remove(run, phase, gone, asked, deadline)
-            ret["comment"] = f"{gone} is no member any more."
+            ret["comment"] = f"{gone} was removed from all clusters."
+    return ret
+
+
+def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
+    """Remove the services of the run from its hosts, with their data.
+
+    What each host would lose, and what stays elsewhere, is said first and needs ``confirm``.
+
+    :param deadline: Seconds a host has.
+    """
+    with _phase(name) as (phase, ret):
+        run, calls = _run(), _run().calls()
+        held = run.fleet.call(phase, "saltern.holdings", calls, deadline)
+        kept = removal.kept(run.cloud, run.services)
+        _orchestration().confirm(phase, "this removes data for good", removal.lines(held, kept))
+        if __opts__["test"]:
+            ret.update(result=None, changes=held, comment="Would remove this.")
+        else:
+            gone = run.fleet.call(phase, "saltern.destroy", calls, deadline)
+            ret["changes"] = {host: kinds for host, kinds in gone.items() if kinds}
+            ret["comment"] = f"Removed from {count(len(ret['changes']), 'host')}."
+            screen.last_word("\n".join(kept), __opts__)
     return ret
 
 

@@ -3,45 +3,75 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Mapping, Sequence
+import time
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from saltern import formation, rollout
+from salt.exceptions import SaltException
+
+from saltern import fleet, formation, rollout
+from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run
-from saltern.formation import Actions
-from saltern.progress import Phase
+from saltern.formation import Actions, Forget, NoMemberUpError
+from saltern.progress import Failure, Phase
+from saltern.rollout import Clustered
 
-Calls = Mapping[str, Mapping[str, Any]]
+# How often a cluster is asked again whether its members have found each other.
+_LOOK_SECONDS = 5
 
 
-def plan(run: Run, phase: Phase, services: Container[str], deadline: float) -> Actions:
-    """Return what the clusters of services need; the run takes their members in the order decided.
+def plan(
+    run: Run, phase: Phase, changing: Container[str], deadline: float, patience: float = 0
+) -> Actions:
+    """Return what the clusters of the run's services need; it takes their members in the order decided.
 
-    Every member is asked, also those that the run leaves out, which need not answer.
+    All of them are asked, also those of services that do not change: a cluster that is down is no
+    cluster that is as wanted. Every member is asked, also those that the run leaves out, which need
+    not answer.
 
-    :param services: Those that change.
+    :param changing: Services that the run changes.
     :param deadline: Seconds a host has.
+    :param patience: Seconds that members which run have to find each other, as after a power cut.
     :raises RolloutError: A host of the run is silent or fails.
     :raises RefusedError: A person must decide.
     """
-    clusters = {name: one for name, one in rollout.clustered(run.cloud).items() if name in services}
+    known = {
+        name: one
+        for name, one in rollout.clustered(run.cloud).items()
+        if name in run.services and run.services[name].hosts
+    }
+    end = time.monotonic() + patience
+    while True:
+        facts = _members(run, phase, known, deadline)
+        try:
+            todo = formation.actions(known, facts, run.hosts, changing)
+            break
+        except NoMemberUpError as error:
+            if not error.trying or time.monotonic() > end:
+                raise
+        time.sleep(_LOOK_SECONDS)
+    for service, order in todo.orders.items():
+        placed = run.services[service]
+        hosts = tuple(host for host in order if host in placed.hosts)
+        run.services[service] = replace(placed, hosts=hosts)
+    return todo
+
+
+def _members(
+    run: Run, phase: Phase, known: Mapping[str, Clustered], deadline: float
+) -> dict[str, Any]:
+    """Return host to what its members are like; hosts that the run leaves out may be missing."""
     calls: dict[str, dict[str, Any]] = {}
-    for service, one in clusters.items():
+    for service, one in known.items():
         for host in one.hosts:
             calls.setdefault(host, {"services": []})["services"].append(service)
     mine = {host: call for host, call in calls.items() if host in run.hosts}
     others = {host: call for host, call in calls.items() if host not in run.hosts}
     facts = run.fleet.call(phase, "cluster.members", mine, deadline)
     # A host that the run leaves out may be the one that is broken.
-    with contextlib.suppress(RolloutError):
-        facts |= run.fleet.call(phase, "cluster.members", others, deadline)
-    todo = formation.actions(clusters, facts, run.hosts)
-    for service, order in todo.orders.items():
-        placed = run.services[service]
-        hosts = tuple(host for host in order if host in placed.hosts)
-        run.services[service] = replace(placed, hosts=hosts)
-    return todo
+    said, _ = run.fleet.answers(phase, "cluster.members", others, deadline)
+    return facts | said
 
 
 def prepare(run: Run, phase: Phase, todo: Actions, deadline: float) -> None:
@@ -50,12 +80,12 @@ def prepare(run: Run, phase: Phase, todo: Actions, deadline: float) -> None:
     :param deadline: Seconds a host has for each of the two.
     :raises RolloutError: A host is silent or fails.
     """
-    run.fleet.call(phase, "cluster.forget", todo.forget, deadline)
+    _forget(run, phase, todo.forget, deadline)
     run.fleet.call(phase, "cluster.prepare", todo.prepare, deadline)
 
 
-def plan_without(run: Run, phase: Phase, gone: str, deadline: float) -> Calls:
-    """Return who must be asked to forget a host: host to the arguments of ``cluster.forget``.
+def plan_without(run: Run, phase: Phase, gone: str, deadline: float) -> Forget:
+    """Return who must be asked to forget a host: host to container to the host to forget.
 
     :param gone: Minion id; the run is one of the other hosts.
     :param deadline: Seconds a host has.
@@ -70,21 +100,60 @@ def plan_without(run: Run, phase: Phase, gone: str, deadline: float) -> Calls:
     return formation.dispense_with(gone, clusters, facts)
 
 
-def remove(run: Run, phase: Phase, gone: str, asked: Calls, deadline: float) -> dict[str, Any]:
+def effects(run: Run, phase: Phase, gone: str, asked: Forget, deadline: float) -> list[str]:
+    """Return what :func:`remove` would do, a line each."""
+    found, failures = run.fleet.answers(phase, "container.list", {gone: {}}, deadline)
+    fleet.stop_for([one for one in failures if not one.silent])
+    there = found.get(gone, {})
+    names = [name for name, one in there.items() if one["state"] == "running"]
+    said = [f"{gone}: does not answer, and so must be off" for _ in failures]
+    said += [f"{gone}: stops {', '.join(names) or 'nothing'}; its data stay there"] if found else []
+    said += [f"{host}: {', '.join(lost)} will forget {gone}" for host, lost in asked.items()]
+    records = [name for name in ("nova", "neutron") if name in run.services]
+    said += [f"{name}: its records of {gone} are deleted" for name in records]
+    return said
+
+
+@contextlib.contextmanager
+def started_again(run: Run, phase: Phase, service: str) -> Iterator[None]:
+    """Start the members that this run has stopped as they were, if what it stopped them for fails.
+
+    :raises RolloutError: It failed; says of these members, too.
+    """
+    try:
+        yield
+    except (SalternError, SaltException) as error:
+        if not run.stopped:
+            raise
+        call = {"start": list(run.cloud.catalog[service]["clusters"])}
+        done, wrong = run.fleet.answers(
+            phase, "cluster.prepare", dict.fromkeys(run.stopped, call), 120
+        )
+        again = f"its {service} was stopped for this, and is started again as it was"
+        notes = [Failure(again, host, service) for host in done]
+        raise RolloutError([*fleet.failures_of(error), *notes, *wrong]) from error
+
+
+def remove(run: Run, phase: Phase, gone: str, asked: Forget, deadline: float) -> dict[str, Any]:
     """Stop a host's services, let the clusters forget it and delete the records of it.
 
-    :param gone: Minion id; a host that does not answer is taken for one that is off.
+    :param gone: Minion id; a host of which nothing is heard is taken for one that is off.
     :param asked: What :func:`plan_without` returned.
     :param deadline: Seconds a host has for each of the three.
     :returns: What was ``stopped``, and what ``clusters`` and ``records`` have forgotten.
-    :raises RolloutError: Another host is silent or fails.
+    :raises RolloutError: The host answers and its services were not stopped; another one is silent or
+        fails.
     """
-    try:
-        stopped = run.fleet.call(phase, "saltern.stop", {gone: {}}, deadline)
-    except RolloutError as error:
-        stopped = {gone: str(error)}
-    said = run.fleet.call(phase, "cluster.forget", asked, deadline)
+    stopped, failures = run.fleet.answers(phase, "saltern.stop", {gone: {}}, deadline)
+    fleet.stop_for([one for one in failures if not one.silent])
+    said = _forget(run, phase, asked, deadline)
     toolbox: Sequence[str] = run.services["toolbox"].hosts[:1] if "toolbox" in run.services else ()
     records = {host: {"host": gone} for host in toolbox}
     deleted = run.fleet.call(phase, "saltern.forget_host", records, deadline)
-    return {"stopped": stopped, "clusters": said, "records": deleted}
+    silent = {one.host: one.reason for one in failures}
+    return {"stopped": stopped | silent, "clusters": said, "records": deleted}
+
+
+def _forget(run: Run, phase: Phase, asked: Forget, deadline: float) -> dict[str, Any]:
+    calls = {host: {"lost": lost} for host, lost in asked.items()}
+    return run.fleet.call(phase, "cluster.forget", calls, deadline)

@@ -13,7 +13,9 @@ import salt.fileserver
 
 from saltern import code, plan, progress, rollout, served
 from saltern.cloud import Cloud
+from saltern.command import Command
 from saltern.errors import SalternError
+from saltern.formation import RefusedError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
 from saltern.progress import Failure, Phase
@@ -31,6 +33,13 @@ class RolloutError(SalternError):
         self.failures = list(failures)
         places = [": ".join(filter(None, (one.host, one.reason))) for one in self.failures]
         super().__init__("\n".join(places))
+
+
+def failures_of(error: Exception) -> list[Failure]:
+    """Return why a phase ended as failures."""
+    if isinstance(error, RolloutError):
+        return error.failures
+    return [Failure(str(error), remedy=error.remedy if isinstance(error, RefusedError) else "")]
 
 
 def stop_for(failures: Sequence[Failure]) -> None:
@@ -172,6 +181,42 @@ class Fleet:
             answers |= self._run(phase, fun, {host: calls[host] for host in group}, deadline)
         return answers
 
+    def answers(
+        self,
+        phase: Phase,
+        fun: str,
+        calls: Mapping[str, Mapping[str, Any]],
+        deadline: float,
+        failed: dict[str, Failure] | None = None,
+    ) -> tuple[dict[str, Any], list[Failure]]:
+        """Return what hosts say, and why others say nothing: for who can go on without these.
+
+        :param calls: Host to keyword arguments.
+        :param failed: Takes the failures of hosts that have answered, which else are returned.
+        """
+        jobs = Jobs(self._client, self._silence)
+        values: dict[str, Any] = {}
+        failures: list[Failure] = []
+        sent = time.time()
+        for kwargs, hosts in _same(calls):
+            jobs.start(fun, hosts, kwargs=kwargs, deadline=deadline)
+        for event in jobs.events():
+            if isinstance(event, StateDone):
+                continue
+            if event.ok:
+                values[event.host] = event.value
+                if isinstance(event.value, Mapping) and "time" in event.value:
+                    self.clocks[event.host] = (sent, event.value["time"], time.time())
+                continue
+            failure = _failure(event)
+            if failed is not None and not event.reason:
+                failed[event.host] = failure
+                continue
+            failures.append(failure)
+            percent = 100 * (len(values) + len(failures)) // len(calls)
+            phase.host(event.host, failure.reason, False, event.seconds, percent)
+        return {host: values[host] for host in calls if host in values}, failures
+
     def apply(
         self, phase: Phase, schedule: rollout.Schedule, deadline: float
     ) -> dict[str, dict[str, int]]:
@@ -235,29 +280,9 @@ class Fleet:
 
         :param failed: Takes the failures of hosts that have answered, which else are raised.
         """
-        jobs = Jobs(self._client, self._silence)
-        values: dict[str, Any] = {}
-        failures: list[Failure] = []
-        sent = time.time()
-        for kwargs, hosts in _same(calls):
-            jobs.start(fun, hosts, kwargs=kwargs, deadline=deadline)
-        for event in jobs.events():
-            if isinstance(event, StateDone):
-                continue
-            if event.ok:
-                values[event.host] = event.value
-                if isinstance(event.value, Mapping) and "time" in event.value:
-                    self.clocks[event.host] = (sent, event.value["time"], time.time())
-                continue
-            failure = _failure(event)
-            if failed is not None and not event.reason:
-                failed[event.host] = failure
-                continue
-            failures.append(failure)
-            percent = 100 * (len(values) + len(failures)) // len(calls)
-            phase.host(event.host, failure.reason, False, event.seconds, percent)
+        values, failures = self.answers(phase, fun, calls, deadline, failed)
         stop_for(failures)
-        return {host: values[host] for host in calls if host in values}
+        return values
 
 
 @dataclass
@@ -266,14 +291,19 @@ class Run:
 
     :ivar services: Those of this run, on the hosts of this run.
     :ivar cloud: The whole cloud.
+    :ivar command: What the operator has typed.
+    :ivar plans: Host to what would change.
+    :ivar stopped: Hosts whose member of a cluster this run has stopped, in order to start it otherwise.
     """
 
     fleet: Fleet
     services: rollout.Graph
     hosts: list[str]
     cloud: Cloud
+    command: Command = field(default_factory=Command)
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)
 
     def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
         """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""
@@ -315,16 +345,21 @@ class Run:
 
 
 def begin(
-    opts: Mapping[str, Any], cloud: Cloud, services: Iterable[str], hosts: Iterable[str]
+    opts: Mapping[str, Any],
+    cloud: Cloud,
+    services: Iterable[str],
+    hosts: Iterable[str],
+    command: Command | None = None,
 ) -> Run:
     """Return a run that is limited to some services and hosts.
 
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param services: Names given by the operator; none means all. ``hosts`` alike.
+    :param command: What the operator has typed.
     :raises SalternError: See :func:`saltern.rollout.narrow`.
     """
     chosen, where = rollout.narrow(rollout.graph(cloud), list(cloud.hosts), services, hosts)
-    return Run(connect(opts), chosen, where, cloud)
+    return Run(connect(opts), chosen, where, cloud, command or Command())
 
 
 def connect(opts: Mapping[str, Any]) -> Fleet:
@@ -373,7 +408,8 @@ def _tell_state(phase: Phase, event: StateDone) -> None:
 
 def _failure(event: Answer) -> Failure:
     if event.reason:
-        return Failure(event.reason, event.host, event.job.label, remedy=_silent(event.host))
+        remedy = _silent(event.host)
+        return Failure(event.reason, event.host, event.job.label, "", remedy, event.silent)
     reason = event.value if isinstance(event.value, str) else repr(event.value)
     return Failure(reason.removeprefix("ERROR: "), event.host, event.job.label)
 
@@ -392,7 +428,10 @@ def _state_failures(event: Answer) -> list[Failure]:
 
 
 def _silent(host: str) -> str:
-    return f"salt {host} test.ping; on the host: the minion's log and systemctl status salt-minion"
+    return (
+        f"salt {host} test.ping; on the host: systemctl status saltern-minion (minion of this machine, "
+        "without systemd: make setup), and the minion's log"
+    )
 
 
 def _other_code(host: str) -> Failure:

@@ -6,12 +6,16 @@ A member of a cluster of several hosts never forms one by itself: it joins, unle
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from saltern import command
 from saltern.errors import SalternError
 from saltern.rollout import Clustered
+
+# Host to the containers that are asked there, each with the hosts that its own cluster must forget.
+Forget = dict[str, dict[str, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ class RefusedError(SalternError):
         self.remedy = remedy
 
 
+class NoMemberUpError(RefusedError):
+    """A cluster that is started by an orchestration of its own has no member that is up.
+
+    :ivar trying: A member runs: it may yet find the others.
+    """
+
+    def __init__(self, reason: str, remedy: str, trying: bool) -> None:
+        super().__init__(reason, remedy)
+        self.trying = trying
+
+
 def decide(
     cluster: str,
     members: Sequence[Member],
@@ -83,7 +98,11 @@ def decide(
     :raises RefusedError: The facts contradict each other, or a person must decide.
     """
     if any(one.data for one in members):
-        return _existing(cluster, members, recovery)
+        every = [one.host for one in members] + list(unknown)
+        limited = chosen is not None and not set(every) <= set(chosen)
+        hosts = [host for host in every if host in chosen] if limited else None
+        recover = command.text(f"state.orchestrate orch.{recovery}", {"hosts": hosts})
+        return _existing(cluster, members, recover if recovery else "")
     if unknown:
         raise RefusedError(
             f"{cluster}: no other host holds data, and nothing is known of {', '.join(unknown)}",
@@ -117,27 +136,28 @@ def _new(cluster: str, members: Sequence[Member], chosen: Sequence[str]) -> Form
     return Formation((first.host, *rest), form=None if first.marked else first.host)
 
 
-def _existing(cluster: str, members: Sequence[Member], recovery: str) -> Formation:
+def _existing(cluster: str, members: Sequence[Member], recover: str) -> Formation:
     up = [one for one in members if one.data and one.healthy]
     holders = ", ".join(one.host for one in members if one.data)
     for one in members:
         if one.marked and (up or not one.data):
             raise RefusedError(
                 f"{cluster}: {one.host} is marked to form a new cluster, but there is one on {holders}",
-                f"remove the mark on {one.host}: its next start would part it from the others",
+                f"salt {one.host} cluster.unmark {cluster}: it would form a second cluster at its next start",
             )
     marked = [one for one in members if one.marked]
     order = sorted(members, key=lambda one: (one.healthy, not one.marked))
     hosts = tuple(one.host for one in order)
     if up:
-        lost = tuple(one.host for one in members if not one.data and not one.alone)
+        lost = tuple(one.host for one in members if not (one.data or one.alone or one.healthy))
         return Formation(hosts, forget=lost, asked=up[0].host if lost else None)
     if marked:
         return Formation(hosts)
-    if recovery:
-        raise RefusedError(
+    if recover:
+        raise NoMemberUpError(
             f"{cluster}: no member is up, and {holders} hold data",
-            f"if they are not just starting: salt-run state.orchestrate orch.{recovery}",
+            f"if they are not just starting: {recover}",
+            trying=any(one.running for one in members),
         )
     return Formation(
         hosts, start=tuple(one.host for one in members if one.data and not one.running)
@@ -150,12 +170,12 @@ class Actions:
 
     :ivar orders: Service to its hosts in the order in which they are changed.
     :ivar prepare: Host to the arguments of ``cluster.prepare``: containers to ``form`` and ``start``.
-    :ivar forget: Host to the arguments of ``cluster.forget``: ``containers`` and ``hosts``.
+    :ivar forget: Host to container to the hosts that its cluster must forget.
     """
 
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prepare: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    forget: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    forget: Forget = field(default_factory=dict)
 
     def text(self) -> str:
         """Return all of it in a sentence."""
@@ -164,17 +184,26 @@ class Actions:
             for host, verbs in self.prepare.items()
             for verb, names in verbs.items()
         ]
-        return f"To do: {'; '.join(said)}." if said else "No cluster needs help."
+        said += [
+            f"{container} forgets {', '.join(hosts)}"
+            for containers in self.forget.values()
+            for container, hosts in containers.items()
+        ]
+        return f"To do: {'; '.join(said)}." if said else "No cluster has to be formed or started."
 
 
 def actions(
-    clusters: Mapping[str, Clustered], facts: Mapping[str, Mapping[str, Any]], chosen: Sequence[str]
+    clusters: Mapping[str, Clustered],
+    facts: Mapping[str, Mapping[str, Any]],
+    chosen: Sequence[str],
+    changing: Container[str] | None = None,
 ) -> Actions:
     """Return what is decided of all clusters together.
 
     :param clusters: Service to its hosts and containers.
     :param facts: Host to what ``cluster.members`` says; hosts that have not answered are missing.
     :param chosen: Hosts that this run may change.
+    :param changing: Services that this run changes, which alone are formed and started; None is all.
     :raises RefusedError: See :func:`decide`.
     """
     todo = Actions()
@@ -186,27 +215,26 @@ def actions(
             decided = decide(container, members, chosen, recovery, unknown)
             if decided.order != tuple(known):
                 todo.orders[service] = decided.order
-            if decided.form:
-                todo.prepare.setdefault(decided.form, {}).setdefault("form", []).append(container)
-            for host in decided.start:
-                todo.prepare.setdefault(host, {}).setdefault("start", []).append(container)
+            if changing is None or service in changing:
+                for verb, hosts in (("form", [decided.form]), ("start", decided.start)):
+                    for host in filter(None, hosts):
+                        todo.prepare.setdefault(host, {}).setdefault(verb, []).append(container)
             lost = [host for host in decided.forget if host in chosen]
             if lost and decided.asked:
-                asked = todo.forget.setdefault(decided.asked, {"containers": [], "hosts": lost})
-                asked["containers"].append(container)
+                todo.forget.setdefault(decided.asked, {})[container] = lost
     return todo
 
 
 def dispense_with(
     gone: str, clusters: Mapping[str, Clustered], facts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, list[str]]]:
-    """Return who must be asked to forget a host: host to the arguments of ``cluster.forget``.
+) -> Forget:
+    """Return who must be asked to forget a host: host to container to the host to forget.
 
     :param clusters: Those that the host belongs to, service to its hosts and containers.
     :param facts: Every other host to what ``cluster.members`` says.
     :raises RefusedError: Another member is not healthy.
     """
-    asked: dict[str, dict[str, list[str]]] = {}
+    asked: Forget = {}
     for service, one in clusters.items():
         others = [host for host in one.hosts if host != gone]
         for container in one.recovery:
@@ -216,6 +244,5 @@ def dispense_with(
                     f"{container}: {', '.join(down)} must be healthy before {gone} goes",
                     "salt-run state.orchestrate orch.deploy, limited to the other hosts",
                 )
-            call = asked.setdefault(others[0], {"containers": [], "hosts": [gone]})
-            call["containers"].append(container)
+            asked.setdefault(others[0], {})[container] = [gone]
     return asked

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saltern import command
 from saltern.errors import SalternError
 from saltern.formation import RefusedError
 
 NO_CLUSTER = "00000000-0000-0000-0000-000000000000"
+_RECOVERY = "state.orchestrate orch.mariadb_recovery"
 Facts = Mapping[str, Any]
 Decision = tuple[dict[str, dict[str, Any]], str]
 
@@ -37,7 +39,7 @@ def parse(position: str) -> tuple[str, int]:
     try:
         return cluster, int(number)
     except ValueError:
-        raise SalternError(f"{position!r} is no position UUID:SEQNO") from None
+        raise SalternError(f"{position!r} is not a position (UUID:SEQNO)") from None
 
 
 def down(members: Sequence[str], facts: Mapping[str, Facts], force: str | None = None) -> Decision:
@@ -50,7 +52,7 @@ def down(members: Sequence[str], facts: Mapping[str, Facts], force: str | None =
     if up:
         raise RefusedError(
             f"the cluster is up on {', '.join(up)}",
-            "salt-run state.orchestrate orch.deploy lets the other members join",
+            f"{command.text('state.orchestrate orch.deploy', {})} lets the other members join",
         )
     return {host: {} for host in facts}, "No member is up."
 
@@ -96,6 +98,8 @@ def choose(
         raise RefusedError("no member holds data", "restore a backup, or deploy a new cloud")
     highest = max((number for _, number in held.values()), default=-1)
     best = [host for host, (_, number) in held.items() if number == highest]
+    # One whose own record of the cluster is whole first: from another one the others would need full copies.
+    best.sort(key=lambda host: (known[host]["grastate"] or {}).get("uuid") != held[host][0])
     safe = [host for host in held if (known[host]["grastate"] or {}).get("safe")]
     doubts += [
         f"{host} says that it left last, but {best[0]} holds more"
@@ -103,10 +107,12 @@ def choose(
         if host not in best
     ]
     if doubts:
+        limited = {} if set(facts) >= set(members) else {"hosts": [*known]}
+        chosen = {**limited, "force": best[0] if best else "HOST", "confirm": "yes"}
         raise RefusedError(
             "; ".join(doubts),
             "bring the missing hosts back, or choose the member whose data are kept, and lose what only "
-            f'others hold: pillar=\'{{"force": "{best[0] if best else "HOST"}", "confirm": "yes"}}\'',
+            f"others hold: {command.text(_RECOVERY, chosen)}",
         )
     host = next(iter([*(one for one in best if one in safe), *best]))
     position = known[host]["position"]
@@ -121,10 +127,12 @@ def _forced(members: Sequence[str], facts: Mapping[str, Facts], force: str) -> D
         )
     if not facts[force]["data"] or facts[force]["half_copied"]:
         raise RefusedError(
-            f"{force} cannot be chosen: it holds no whole data", "choose another one"
+            f"{force} cannot be chosen: its data are incomplete", "choose another one"
         )
     position = facts[force]["position"]
-    return {force: {"position": position}}, f"{force} was chosen by a person ({position or 'new'})."
+    return {
+        force: {"position": position}
+    }, f"{force} was chosen by the operator ({position or 'new'})."
 
 
 def agree(members: Sequence[str], facts: Mapping[str, Facts], force: str | None = None) -> Decision:

@@ -54,9 +54,10 @@ def pillar(opts: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises SalternError: It does not render.
     """
-    compiled = salt.pillar.Pillar(
-        {**opts, "ext_pillar": []}, {}, opts["id"], "base"
-    ).compile_pillar()
+    grains = opts.get("grains", {})
+    # Without `pillar`: in an orchestration it holds what the command carries.
+    own = {**opts, "ext_pillar": [], "pillar": {}}
+    compiled = salt.pillar.Pillar(own, grains, opts["id"], "base").compile_pillar()
     if "_errors" in compiled:
         raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
     return compiled

@@ -36,6 +36,7 @@ class Answer:
 
     :ivar ok: The host answered and its return code is 0.
     :ivar reason: Why there is no answer; empty if there is one.
+    :ivar silent: Nothing was heard of the host.
     """
 
     job: Job
@@ -44,6 +45,7 @@ class Answer:
     value: Any
     seconds: float
     reason: str = ""
+    silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Jobs:
         job = self.join(published.get("jid", ""), fun, hosts, deadline, label)
         for host in sorted(set(hosts) - set(published.get("minions", []))):
             reason = f"the master has no accepted key of {host}: compare its fingerprint, accept it"
-            self._finish(job, host, reason=reason)
+            self._finish(job, host, reason=reason, silent=True)
         return job
 
     def join(
@@ -182,7 +184,8 @@ class Jobs:
                     self._finish(job, host, reason=reason)
                 elif host in job.probed:
                     if now - job.probed[host] > self._silence:
-                        self._finish(job, host, reason="silent: its minion does not answer")
+                        reason = "silent: its minion does not answer"
+                        self._finish(job, host, reason=reason, silent=True)
                 elif now - job.heard[host] > self._silence:
                     quiet.append(host)
             if quiet:
@@ -191,10 +194,15 @@ class Jobs:
                 job.probed.update(dict.fromkeys(quiet, now))
 
     def _finish(
-        self, job: Job, host: str, data: Mapping[str, Any] | None = None, reason: str = ""
+        self,
+        job: Job,
+        host: str,
+        data: Mapping[str, Any] | None = None,
+        reason: str = "",
+        silent: bool = False,
     ) -> None:
         job.pending.discard(host)
         data = data or {}
         ok = not reason and data.get("retcode", 1) == 0
         seconds = self._clock() - job.started
-        self._answers.append(Answer(job, host, ok, data.get("return"), seconds, reason))
+        self._answers.append(Answer(job, host, ok, data.get("return"), seconds, reason, silent))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import progress, screen
+from saltern import command, progress, screen
+from saltern.command import Command
 from saltern.errors import SalternError
-from saltern.fleet import RolloutError, Run
+from saltern.fleet import Run, failures_of, stop_for
 from saltern.formation import RefusedError
 from saltern.progress import Failure, Phase
 
 # Keys of __context__.
 _RUN = "saltern.rollout"
 _BUS = "saltern.bus"
-# Pillar keys of the command that limit the run or choose for it.
-_LIMITS = ("services", "hosts", "remove", "force", "days", "confirm")
 
 
 class Orchestration:
@@ -63,17 +61,34 @@ class Orchestration:
         self._context[_RUN] = run
 
     @property
-    def confirmed(self) -> bool:
-        """Whether the command carries ``pillar='{"confirm": "yes"}'``."""
-        # YAML reads a bare yes as true.
-        return self._pillar.get("confirm") in ("yes", True)
+    def command(self) -> Command:
+        """The command of this run; before ``rollout.validated`` has taken its keys, none is known."""
+        name = f"state.orchestrate {self._low['__sls__']}"
+        return self._context[_RUN].command if _RUN in self._context else Command(name)
 
-    @property
-    def command(self) -> str:
-        """The command of this run, with the pillar keys that limit it."""
-        limits = {key: self._pillar[key] for key in _LIMITS if key in self._pillar}
-        pillar = f" pillar='{json.dumps(limits)}'" if limits else ""
-        return f"salt-run state.orchestrate {self._low['__sls__']}{pillar}"
+    def take(self, own: Mapping[str, Any], takes: Collection[str]) -> Command:
+        """Return the command with its keys.
+
+        :param own: The master's pillar without the command.
+        :param takes: Keys that this orchestration takes.
+        :raises RolloutError: It carries others, or wrong values.
+        """
+        keys = command.given(self._pillar, own)
+        stop_for(progress.of_problems(command.wrong(keys, takes)))
+        return Command(self.command.name, keys)
+
+    def confirm(self, phase: Phase, what: str, lost: Sequence[str]) -> None:
+        """Say what will be lost, and stop unless the command carries ``"confirm": "yes"``.
+
+        Test mode only says it.
+
+        :param what: What will be done, for the message.
+        :param lost: A line each.
+        """
+        phase.table("\n".join(f"  {one}" for one in lost))
+        if not self.command.confirmed and not self._opts["test"]:
+            again = self.command.text(confirm="yes")
+            raise RefusedError(f"{what}, see above", f"if that is wanted: {again}")
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[tuple[Phase, dict[str, Any]]]:
@@ -97,7 +112,7 @@ class Orchestration:
         except (SalternError, SaltException) as error:
             ret.update(result=False, comment=str(error))
             screen.not_logged(ret["comment"])
-            self._last_word(_failures(error))
+            self._last_word(failures_of(error))
         except SystemExit:
             # Ctrl-C, as Salt tells it.
             ret["comment"] = "interrupted; hosts finish the service they are at"
@@ -109,7 +124,7 @@ class Orchestration:
                 self._let_go()
 
     def _last_word(self, failures: Sequence[Failure]) -> None:
-        block = progress.failure_block(self._low["__id__"], failures, self.command)
+        block = progress.failure_block(self._low["__id__"], failures, self.command.text())
         screen.last_word(block, self._opts)
 
     def _let_go(self) -> None:
@@ -124,9 +139,3 @@ class Orchestration:
                 self._opts, self._opts["sock_dir"], listen=False
             )
         return self._context[_BUS]
-
-
-def _failures(error: Exception) -> list[Failure]:
-    if isinstance(error, RolloutError):
-        return error.failures
-    return [Failure(str(error), remedy=error.remedy if isinstance(error, RefusedError) else "")]

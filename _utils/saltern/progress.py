@@ -22,6 +22,7 @@ class Failure:
     :ivar state: ID of the failed state; empty if no state ran.
     :ivar reason: The state's comment or what else is known.
     :ivar remedy: What to do next.
+    :ivar silent: Nothing was heard of the host: it may be off.
     """
 
     reason: str
@@ -29,6 +30,7 @@ class Failure:
     service: str = ""
     state: str = ""
     remedy: str = ""
+    silent: bool = False
 
 
 def of_problems(wrong: Iterable[Problem]) -> list[Failure]:

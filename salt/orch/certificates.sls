@@ -4,6 +4,7 @@
 Check the pillar and the secrets:
   rollout.validated:
     - certificates: False
+    - takes: [services, hosts, wait, days]
     - failhard: True
 
 Take the lock of the cloud:

@@ -3,6 +3,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - takes: [services, hosts, wait, release]
     - failhard: True
 
 Take the lock of the cloud:
@@ -24,6 +25,7 @@ Ask every host what would change:
 Decide who forms which cluster:
   rollout.formed:
     - deadline: 300
+    - patience: 60
     - failhard: True
 
 Apply the changes, service by service:

@@ -1,12 +1,8 @@
 # Remove containers, volumes with all data, and configuration; pillar, secrets and images stay.
 
-Ask for confirmation:
-  rollout.confirmed:
-    - what: all containers of the cloud, their volumes with all data, and their configuration
-    - failhard: True
-
 Check the pillar and the secrets:
   rollout.validated:
+    - takes: [services, hosts, wait, confirm]
     - failhard: True
 
 Take the lock of the cloud:
@@ -18,8 +14,7 @@ See that every host answers:
     - deadline: 120
     - failhard: True
 
-Remove the services:
-  rollout.called:
-    - function: saltern.destroy
+Say what goes and what stays, and remove the services:
+  rollout.destroyed:
     - deadline: 900
     - failhard: True

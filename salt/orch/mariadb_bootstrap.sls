@@ -4,6 +4,7 @@
 Check the pillar and the secrets:
   rollout.validated:
     - services: [mariadb]
+    - takes: [hosts, wait]
     - failhard: True
 
 Take the lock of the cloud:
@@ -18,6 +19,7 @@ Ask every host what would change:
 Decide who forms the cluster:
   rollout.formed:
     - deadline: 300
+    - patience: 60
     - failhard: True
 
 Run the members, one after the other:

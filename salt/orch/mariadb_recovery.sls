@@ -1,10 +1,11 @@
 # Start a database cluster of which no member is up, from the member that holds every acknowledged write.
-# It refuses where facts are missing or contradict each other, unless a person chooses:
+# It refuses where facts are missing or contradict each other, unless the operator chooses:
 # pillar='{"force": "control2", "confirm": "yes"}'. docs/services/mariadb.md explains the choice.
 
 Check the pillar and the secrets:
   rollout.validated:
     - services: [mariadb]
+    - takes: [hosts, wait, force, confirm]
     - failhard: True
 
 Take the lock of the cloud:

@@ -18,6 +18,7 @@ Decide who forms which cluster:
   rollout.formed:
     - only: configuration
     - deadline: 300
+    - patience: 60
     - failhard: True
 
 Apply the changes of configuration, service by service:

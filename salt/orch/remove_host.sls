@@ -2,13 +2,9 @@
 # and Neutron forget it: pillar='{"remove": "control3", "confirm": "yes"}'. A host that does not answer must be off.
 # Then take it out of the pillar and run orch.deploy.
 
-Ask for confirmation:
-  rollout.confirmed:
-    - what: the host named by `remove` from every cluster, and stops its services
-    - failhard: True
-
 Check the pillar and the secrets:
   rollout.validated:
+    - takes: [remove, wait, confirm]
     - failhard: True
 
 Take the lock of the cloud:
@@ -20,7 +16,7 @@ See that every other host answers:
     - deadline: 120
     - failhard: True
 
-Stop its services, and let the clusters, Nova and Neutron forget it:
+Say what it takes away, stop its services, and let the clusters, Nova and Neutron forget it:
   rollout.removed:
     - deadline: 900
     - failhard: True

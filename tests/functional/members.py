@@ -83,8 +83,8 @@ class Members:
             return None
         facts = {host: self.call(host, made, "cluster.members", [service]) for host in hosts}
         todo = actions({service: clustered(made)[service]}, facts, hosts)
-        for host, arguments in todo.forget.items():
-            self.call(host, made, "cluster.forget", **arguments)
+        for host, lost in todo.forget.items():
+            self.call(host, made, "cluster.forget", lost)
         for host, arguments in todo.prepare.items():
             self.call(host, made, "cluster.prepare", **arguments)
         for host in todo.orders.get(service, hosts):

@@ -85,6 +85,17 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
     kill(mariadb)
     until(lambda: in_step(mariadb, 4), "the members are back and in step", 300)
 
+    # While one gives or gets a copy, no other one may leave.
+    def dispensable(host: str) -> bool:
+        command = ["galera-dispensable"]
+        return mariadb.call(host, None, "container.exec", "mariadb", command)["retcode"] == 0
+
+    assert dispensable("one")
+    query(mariadb, "three", "SET GLOBAL wsrep_desync = ON")
+    assert not dispensable("one")
+    query(mariadb, "three", "SET GLOBAL wsrep_desync = OFF")
+    until(lambda: dispensable("one"), "all are in step again")
+
     # All are stopped, and one is behind: the one with every write is found.
     mariadb.call("one", None, "container.stopped", "mariadb")
     query(mariadb, "two", "INSERT INTO kept.numbers VALUES (5)")
@@ -92,6 +103,15 @@ def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
         mariadb.call(host, None, "container.stopped", "mariadb")
     with pytest.raises(RefusedError, match="no member is up, and one, two, three hold data"):
         mariadb.deploy("mariadb", changed)
+    # One that tries to join alone has nothing to write, and is killed.
+    mariadb.call("three", None, "container.start", "mariadb", wait=False)
+
+    def said() -> str:
+        return mariadb.api.logs(mariadb.name("three", "mariadb"), tail=100).decode()
+
+    until(lambda: "gcomm: connecting" in said().rpartition("joining the cluster")[2], "it tries")
+    mariadb.call("three", None, "container.stopped", "mariadb")
+    assert "killing the server" in said().rpartition("joining the cluster")[2]
     recover(mariadb, changed)
     until(lambda: in_step(mariadb, 5), "the members are in step after the recovery", 300)
 

@@ -73,6 +73,10 @@ def test_one_server_becomes_a_cluster_that_outlives_its_leader(ovn: Members) -> 
     with pytest.raises(Exception, match="1 of 2 other members serve OVN_Northbound, 2 are needed"):
         ovn.apply("one", impatient, "ovn")
 
+    # One that runs is not forgotten.
+    with pytest.raises(Exception, match=rf"{ovn.address('two')}:6643 runs: stop it first"):
+        ovn.call("one", made, "cluster.forget", {"ovn-nb": ["two"]})
+
     # A lost disk: the others forget the member, it joins as a new one.
     ovn.lose("three", "ovn-nb")
     assert ovn.deploy("ovn", changed).orders == {"ovn": ("three", "one", "two")}

@@ -6,7 +6,10 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import pika
 import pytest
 
 from .members import HOSTS, Members
@@ -47,6 +50,29 @@ def replicas(members: Members, host: str) -> int:
     return len(json.loads(listed)[0]["online"])
 
 
+def node(members: Members, host: str) -> str:
+    """Return the name of a host's node."""
+    return f"rabbit@{members.address(host)}"
+
+
+@contextmanager
+def channel(
+    members: Members, host: str
+) -> Iterator[pika.adapters.blocking_connection.BlockingChannel]:
+    """Yield a channel to the node of a host."""
+    login = pika.PlainCredentials("openstack", members.secret("rabbitmq.password"))
+    where = pika.ConnectionParameters(members.address(host), credentials=login)
+    with pika.BlockingConnection(where) as connection:
+        yield connection.channel()
+
+
+def copies(members: Members, host: str) -> dict[str, int]:
+    """Return queue to the number of nodes on which it has a copy that is up."""
+    command = ["rabbitmqctl", "list_queues", "name", "online", "--formatter", "json"]
+    listed = json.loads(members.run(host, "rabbitmq", *command))
+    return {one["name"]: len(one["online"]) for one in listed}
+
+
 def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Members) -> None:
     made = rabbitmq.cloud(rabbitmq=SMALL)
     assert rabbitmq.deploy("rabbitmq", made).prepare == {"one": {"form": ["rabbitmq"]}}
@@ -63,7 +89,7 @@ def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Membe
     rabbitmq.lose("three", "rabbitmq")
     decided = rabbitmq.deploy("rabbitmq", changed)
     assert decided.orders["rabbitmq"][0] == "three"
-    assert "three" in decided.forget[HOSTS[0]]["hosts"]
+    assert decided.forget == {"one": {"rabbitmq": ["three"]}}
     assert running(rabbitmq, "three") == set(HOSTS)
     until(lambda: replicas(rabbitmq, "three") == 3, "the queue has three copies again", 300)
 
@@ -112,3 +138,39 @@ def test_a_stream_gets_the_copies_that_it_lacks(rabbitmq: Members) -> None:
     rabbitmq.lose("three", "rabbitmq")
     rabbitmq.deploy("rabbitmq", made)
     until(lambda: replicas(rabbitmq, "three") == 3, "the new node has a copy", 240)
+
+
+def test_a_member_that_runs_is_not_forgotten_and_lost_copies_come_back(rabbitmq: Members) -> None:
+    made = rabbitmq.cloud(rabbitmq=SMALL)
+    rabbitmq.deploy("rabbitmq", made)
+    with channel(rabbitmq, "one") as open_:
+        open_.confirm_delivery()
+        for name, kind in (("kept", "quorum"), ("told", "stream")):
+            open_.queue_declare(name, durable=True, arguments={"x-queue-type": kind})
+            for number in range(10):
+                open_.basic_publish("", name, f"{number}".encode())
+    assert copies(rabbitmq, "one") == {"kept": 3, "told": 3}
+
+    with pytest.raises(Exception, match=f"{node(rabbitmq, 'three')} runs: stop it first"):
+        rabbitmq.call("one", made, "cluster.forget", {"rabbitmq": ["three"]})
+    assert copies(rabbitmq, "one") == {"kept": 3, "told": 3}
+
+    # A healthy member without its copies, and the disk of another one is lost: no majority is left.
+    rabbitmq.run("one", "rabbitmq", "rabbitmq-queues", "shrink", node(rabbitmq, "three"))
+    delete = ["rabbitmq-streams", "delete_replica", "told", node(rabbitmq, "three")]
+    rabbitmq.run("one", "rabbitmq", *delete)
+    rabbitmq.lose("two", "rabbitmq")
+    assert rabbitmq.deploy("rabbitmq", made).forget == {"one": {"rabbitmq": ["two"]}}
+
+    for host in HOSTS:
+        assert running(rabbitmq, host) == set(HOSTS)
+    whole = {"kept": 3, "told": 3}
+    until(lambda: copies(rabbitmq, "one") == whole, "both have three copies again", 300)
+    with channel(rabbitmq, "three") as open_:
+        open_.basic_qos(prefetch_count=10)
+        for name in ("kept", "told"):
+            arguments = {"x-stream-offset": "first"} if name == "told" else {}
+            found = open_.consume(name, arguments=arguments, inactivity_timeout=60)
+            bodies = [next(found)[2] for _ in range(10)]
+            assert bodies == [f"{number}".encode() for number in range(10)]
+            open_.cancel()

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 SERVICES = ["alpha", "beta", "gamma"]
 
 
@@ -176,11 +178,83 @@ def test_no_secret_reaches_the_job_cache_or_the_screen(cloud):
     assert cloud.secret.encode() not in cloud.job_cache()
 
 
-def test_destroy_asks_for_confirmation_before_it_asks_any_host(cloud):
-    result = cloud.run("state.orchestrate", "orch.destroy")
+def test_destroy_says_what_goes_host_by_host_and_asks_before_it_removes_anything(cloud):
+    kept = cloud.folder / "minions/two/var/certificates/beta/kept"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.touch()
+    for extra, code in (([], 1), (["test=True"], 0)):
+        result = cloud.run(
+            "state.orchestrate", "orch.destroy", *extra, services=["beta"], hosts=["two", "three"]
+        )
+        assert result.code == code, result.err
+        assert f"two: removes folders {kept.parent}" in result.err
+        assert "three: removes nothing" in result.err
+        assert "one: " not in result.err
+        assert kept.exists()
+        assert cloud.jobs("saltern.destroy") == []
+    limited = {"services": ["beta"], "hosts": ["two", "three"], "confirm": "yes"}
+    refused = cloud.run("state.orchestrate", "orch.destroy", services=["beta"])
+    assert """pillar='{"services": ["beta"], "confirm": "yes"}""" in refused.last_block
+    assert cloud.run("state.orchestrate", "orch.destroy", **limited).code == 0
+    assert not kept.parent.exists()
+
+
+def test_destroy_of_a_service_names_what_stays_elsewhere(cloud):
+    result = cloud.run("state.orchestrate", "orch.destroy", services=["beta"], confirm="yes")
+    assert result.code == 0, result.err
+    assert "kept: its secrets: key beta of the secrets file" in result.err
+    whole = cloud.run("state.orchestrate", "orch.destroy", confirm="yes")
+    assert whole.code == 0, whole.err
+    assert "kept:" not in whole.err
+
+
+@pytest.mark.parametrize(
+    ("orchestration", "pillar", "words"),
+    [
+        ("deploy", {"host": ["one"]}, "unknown option 'host'. Did you mean 'hosts'?"),
+        ("destroy", {"host": ["one"], "confirm": "yes"}, "Did you mean 'hosts'?"),
+        ("destroy", {"service": ["beta"], "confirm": "yes"}, "Did you mean 'services'?"),
+        ("destroy", {"hosts": [], "confirm": "yes"}, "pillar:hosts: found []"),
+        ("stop", {"hosts": "one"}, "pillar:hosts: found 'one' (string)"),
+        ("deploy", {"remove": "one"}, "unknown option 'remove'"),
+        ("deploy", {"alpha": {"content": "second"}}, "unknown option 'alpha'"),
+        ("remove_host", {"remove": "on", "confirm": "yes"}, "Did you mean 'one'?"),
+        ("remove_host", {"remove": "one", "hosts": ["two"]}, "unknown option 'hosts'"),
+        ("mariadb_recovery", {"forces": "one"}, "Did you mean 'force'?"),
+        ("certificates", {"day": 400}, "Did you mean 'days'?"),
+        ("reconfigure", {"wiat": 5}, "Did you mean 'wait'?"),
+    ],
+)
+def test_a_key_that_the_command_cannot_carry_stops_the_run(cloud, orchestration, pillar, words):
+    result = cloud.run("state.orchestrate", f"orch.{orchestration}", **pillar)
     assert result.code == 1
-    assert "confirm" in result.last_block
-    assert cloud.jobs("saltern.facts") == cloud.jobs("saltern.destroy") == []
+    assert words in result.last_block.replace("\n  next    ", ". ")
+    # What is typed again from there is never wider than what was meant.
+    assert "confirm" not in result.last_block.rpartition("then")[2]
+    assert cloud.jobs("saltern.facts") == []
+
+
+def test_a_host_is_taken_out_only_if_it_was_stopped_or_is_silent(cloud):
+    broken = cloud.folder / "minions/two/cache/extmods/modules/container.py"
+    good = broken.read_text()
+    remove = ("state.orchestrate", "orch.remove_host")
+    assert cloud.deploy().code == 0
+    asked = cloud.run(*remove, remove="two")
+    assert asked.code == 1
+    assert "two: stops nothing" in asked.err
+    assert '"remove": "two", "confirm": "yes"' in asked.last_block
+    assert cloud.jobs("saltern.stop") == []
+    try:
+        broken.write_text(good + "\n\ndef list_():\n    raise CommandExecutionError('no Docker')\n")
+        refused = cloud.run(*remove, remove="two", confirm="yes")
+    finally:
+        broken.write_text(good)
+    assert refused.code == 1
+    assert "no Docker" in refused.last_block
+    with cloud.silent("two"):
+        done = cloud.run(*remove, remove="two", confirm="yes")
+    assert done.code == 0, done.err
+    assert "two: does not answer, and so must be off" in done.err
 
 
 def test_a_highstate_gives_a_host_all_its_services(cloud):

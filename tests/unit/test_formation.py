@@ -3,7 +3,15 @@
 import pytest
 
 from saltern.containers.inside import on_host
-from saltern.formation import Formation, Member, RefusedError, actions, decide, dispense_with
+from saltern.formation import (
+    Formation,
+    Member,
+    NoMemberUpError,
+    RefusedError,
+    actions,
+    decide,
+    dispense_with,
+)
 from saltern.rollout import Clustered
 
 
@@ -69,9 +77,20 @@ def test_facts_that_contradict_are_refused(members, words):
 
 
 def test_a_cluster_that_needs_a_choice_is_not_started():
-    with pytest.raises(RefusedError, match="no member is up, and a hold data") as refused:
+    with pytest.raises(NoMemberUpError, match="no member is up, and a hold data") as refused:
         decide("db", [a(data=True), b()], recovery="mariadb_recovery")
-    assert "orch.mariadb_recovery" in refused.value.remedy
+    assert refused.value.remedy.endswith("salt-run state.orchestrate orch.mariadb_recovery")
+    assert not refused.value.trying
+    members = [a(data=True, running=True), b()]
+    with pytest.raises(NoMemberUpError) as refused:
+        decide("db", members, chosen=["a", "b"], recovery="mariadb_recovery", unknown=["c"])
+    assert refused.value.remedy.endswith("""pillar='{"hosts": ["a", "b"]}'""")
+    assert refused.value.trying
+
+
+def test_a_healthy_member_is_never_forgotten():
+    healthy = b(running=True, healthy=True)
+    assert decide("db", [a(**UP), healthy, c()]).forget == ("c",)
 
 
 def test_a_limited_run_forms_the_cluster_on_a_host_of_its_own():
@@ -101,9 +120,26 @@ def test_all_clusters_of_a_run_are_decided_together():
     todo = actions(clusters, facts, ["a", "b"])
     assert todo.orders == {"ovn": ("b", "a")}
     assert todo.prepare == {"a": {"form": ["db"], "start": ["mq"]}, "b": {"start": ["mq"]}}
-    assert todo.forget == {"a": {"containers": ["nb", "sb"], "hosts": ["b"]}}
-    assert todo.text() == "To do: form db on a; start mq on a; start mq on b."
-    assert actions({}, {}, []).text() == "No cluster needs help."
+    assert todo.forget == {"a": {"nb": ["b"], "sb": ["b"]}}
+    assert todo.text() == (
+        "To do: form db on a; start mq on a; start mq on b; nb forgets b; sb forgets b."
+    )
+    assert actions({}, {}, []).text() == "No cluster has to be formed or started."
+    unchanged = actions(clusters, facts, ["a", "b"], changing=["ovn"])
+    assert (unchanged.prepare, unchanged.forget) == ({}, todo.forget)
+
+
+def test_each_cluster_forgets_its_own_lost_members():
+    clusters = {
+        "mq": Clustered(("a", "b", "c"), {"mq": ""}),
+        "ovn": Clustered(("a", "b", "c"), {"nb": "", "sb": ""}),
+    }
+    facts = {
+        "a": {"mq": {"mq": UP}, "ovn": {"nb": UP, "sb": UP}},
+        "b": {"mq": {"mq": {}}, "ovn": {"nb": UP, "sb": UP}},
+        "c": {"mq": {"mq": UP}, "ovn": {"nb": {}, "sb": UP}},
+    }
+    assert actions(clusters, facts, ["a", "b", "c"]).forget == {"a": {"mq": ["b"], "nb": ["c"]}}
 
 
 def test_files_of_volumes_are_found_on_the_host():
@@ -117,7 +153,7 @@ def test_files_of_volumes_are_found_on_the_host():
 def test_a_host_is_removed_only_while_the_others_are_healthy():
     clusters = {"ovn": Clustered(("a", "b", "c"), {"nb": "", "sb": ""})}
     facts = {host: {"ovn": {"nb": {"healthy": True}, "sb": {"healthy": True}}} for host in "bc"}
-    asked = {"b": {"containers": ["nb", "sb"], "hosts": ["a"]}}
+    asked = {"b": {"nb": ["a"], "sb": ["a"]}}
     assert dispense_with("a", clusters, facts) == asked
     facts["c"]["ovn"]["sb"]["healthy"] = False
     with pytest.raises(RefusedError, match="sb: c must be healthy before a goes"):

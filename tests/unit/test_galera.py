@@ -35,6 +35,11 @@ UNKNOWN = {"data": True, "half_copied": False, "grastate": None, "position": ""}
         ((stopped(5), killed(9), stopped(5)), "two"),
         ((EMPTY, killed(3), HALF), "two"),
         ((EMPTY, EMPTY, killed(3)), "three"),
+        (({**killed(7), "grastate": None}, killed(7), killed(7)), "two"),
+        (
+            (killed(7) | {"grastate": {"uuid": B, "seqno": -1, "safe": False}}, killed(7), EMPTY),
+            "two",
+        ),
     ],
 )
 def test_the_member_with_every_write_is_chosen(facts, host):
@@ -67,12 +72,23 @@ def test_missing_and_contradicting_facts_are_refused(facts, words):
         galera.choose(HOSTS, dict(zip(HOSTS, facts, strict=False)))
 
 
+def test_the_remedy_of_a_refusal_keeps_the_hosts_of_the_run():
+    with pytest.raises(RefusedError) as refused:
+        galera.choose(HOSTS, {"one": killed(5), "two": killed(7)})
+    assert refused.value.remedy.endswith(
+        """orch.mariadb_recovery pillar='{"hosts": ["one", "two"], "force": "two", "confirm": "yes"}'"""
+    )
+    with pytest.raises(RefusedError) as refused:
+        galera.choose(HOSTS, {"one": killed(5), "two": killed(7), "three": UNKNOWN})
+    assert "hosts" not in refused.value.remedy.partition("pillar=")[2]
+
+
 def test_a_person_can_choose_but_not_what_cannot_be():
     facts = {"one": killed(5), "two": killed(7, B), "three": EMPTY}
     act, _ = galera.choose(HOSTS, facts, force="one")
     assert act == {"one": {"position": f"{A}:5"}}
     assert galera.choose(HOSTS, {"one": UNKNOWN}, force="one")[0] == {"one": {"position": ""}}
-    for force, words in (("three", "no whole data"), ("four", "nothing is known of it")):
+    for force, words in (("three", "incomplete"), ("four", "nothing is known of it")):
         with pytest.raises(RefusedError, match=words):
             galera.choose(HOSTS, facts, force=force)
 
