@@ -68,6 +68,30 @@ def test_packages_come_with_the_distributions_own_tool(tmp_path, base, install_t
         assert other not in image.text, name
 
 
+# Of packages that the distributions of the family have in no repository of their own.
+ELSEWHERE = ("openvswitch", "ovn", "rabbitmq-server", "novnc")
+
+
+@pytest.mark.parametrize(
+    ("base", "install_type"), list(itertools.product(["centos", "rocky"], TYPES))
+)
+def test_repositories_are_added_for_packages_that_are_elsewhere(tmp_path, base, install_type):
+    _, _, images = tree(tmp_path, base=base, install_type=install_type)
+    for name, image in images.items():
+        for line in image.text.splitlines():
+            words = set(line.split())
+            if words & set(ELSEWHERE) and "install" not in words:
+                assert image.variables["repositories"], f"{name}: {line.strip()}"
+        for package in image.variables["repositories"]:
+            assert f"RUN dnf -y install {package} && dnf" in image.text, name
+
+
+def test_distributions_of_debian_need_no_other_repositories(tmp_path):
+    for base in ("debian", "ubuntu"):
+        _, _, images = tree(tmp_path, base=base)
+        assert not any(image.variables["repositories"] for image in images.values())
+
+
 def test_builders_stay_out_of_what_is_deployed(tmp_path):
     _, options, images = tree(tmp_path)
     builder = options.name("openstack-builder")

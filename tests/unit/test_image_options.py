@@ -28,6 +28,13 @@ def test_a_call_wins_over_the_pillar_and_the_pillar_over_defaults():
     assert (chosen.base, chosen.jobs, chosen.tag) == ("ubuntu", 3, "d")
 
 
+def test_proxies_are_given_in_both_spellings_and_only_if_set():
+    found = options(http_proxy="http://p:1", no_proxy="localhost").proxies()
+    assert found == dict.fromkeys(["http_proxy", "HTTP_PROXY"], "http://p:1") | dict.fromkeys(
+        ["no_proxy", "NO_PROXY"], "localhost"
+    )
+
+
 def test_the_schema_and_the_fields_agree():
     defaults = {key: one["default"] for key, one in schema()["properties"].items()}
     fields = vars(Options())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from saltern.images.context import Context, write_tar
 from saltern.images.events import Emit, Event, Result
 from saltern.images.options import Options
 from saltern.images.render import Image
+from saltern.images.sources import masked
 
 HASH_LABEL = "saltern.hash"
 LAST_LINES = 20
@@ -90,9 +92,7 @@ class Builder:
     def build_arguments(self, image: Image) -> dict[str, str]:
         """Return proxies and indexes: known while building, not part of the image."""
         options = self.options
-        values = {key: getattr(options, key) for key in ("http_proxy", "https_proxy", "no_proxy")}
-        values |= {key.upper(): value for key, value in values.items()}
-        values |= {
+        values = options.proxies() | {
             key: options.pip_index
             for key in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX")
             if f"ARG {key}" in image.text
@@ -169,8 +169,9 @@ class _Run:
                 self.lines.append(line)
         self.out.flush()
         if "error" in chunk:
-            self.out.write(chunk["error"] + "\n")
-            raise SalternError(chunk["error"].strip())
+            error = masked(chunk["error"])
+            self.out.write(error + "\n")
+            raise SalternError(error.strip())
 
     def _enter(self, step: int, steps: int, text: str) -> None:
         self.step = f"step {step}/{steps}: {text}"
@@ -186,10 +187,15 @@ class _Run:
         # Its own mount namespace: what the script mounts below the target is gone when it ends.
         command = ["unshare", "--mount", "bash", str(script), str(target)]
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | self.builder.options.proxies(),
         ) as process:
             assert process.stdout
-            for line in process.stdout:
+            for line in map(masked, process.stdout):
                 self.out.write(line)
                 self.lines.append(line.rstrip())
         if process.returncode:
@@ -211,6 +217,6 @@ class _Run:
 
 def _lines(text: str) -> Iterator[str]:
     for line in text.replace("\r", "\n").splitlines():
-        clean = _ESCAPES.sub("", line).rstrip()
+        clean = masked(_ESCAPES.sub("", line).rstrip())
         if clean:
             yield clean

@@ -41,6 +41,7 @@ _SCHEMA: dict[str, Any] = {
         },
         "packages": _CHOICE,
         "build_packages": _CHOICE,
+        "repositories": _CHOICE,
         "internal": {
             "type": "boolean",
             "description": "Other images are made from it; it is not deployed",

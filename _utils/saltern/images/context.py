@@ -60,7 +60,9 @@ def context(image: Image, catalog: Catalog, options: Options) -> Context:
         wanted = [one for one in [image.variables["project"], *image.variables["python"]] if one]
         projects = {project_key(_distribution(one)) for one in wanted}
         sources = {
-            project_key(name): Source(name=name, **source)
+            project_key(name): Source(
+                name=name, environment=tuple(options.proxies().items()), **source
+            )
             for name, source in options.sources.items()
             if project_key(name) in projects
         }

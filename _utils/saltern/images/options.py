@@ -75,6 +75,12 @@ class Options:
         registry = f"{self.registry.rstrip('/')}/" if self.registry else ""
         return f"{registry}{self.namespace}/{image}:{self.tag or self.release}"
 
+    def proxies(self) -> dict[str, str]:
+        """Return the proxies as environment variables, by both spellings; only those that are set."""
+        given = {key: getattr(self, key) for key in ("http_proxy", "https_proxy", "no_proxy")}
+        both = given | {key.upper(): value for key, value in given.items()}
+        return {key: value for key, value in both.items() if value}
+
     def changed(self, **changes: Any) -> Options:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)

@@ -140,6 +140,7 @@ class _Renderer:
             "python": [*data.get("python", []), *options.extra_python.get(folder.name, [])],
             "packages": self.choose(data.get("packages")),
             "build_packages": self.choose(data.get("build_packages")),
+            "repositories": self.choose(data.get("repositories")),
             "account": self.catalog.user(data["user"]) if "user" in data else None,
             "account_of": self.catalog.user,
             "image": self.full_name,

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import tarfile
+import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from saltern.errors import SalternError
 
+# user:password@ of a URL, and a query, in which tokens are given, too.
+_USER = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/\s@'\"]+@")
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?'\"]+)\?[^\s'\"]+")
 _SKIPPED = (".git", ".tox", ".venv", "__pycache__", ".stestr", "*.pyc", "*.egg-info")
 
 
@@ -23,14 +27,23 @@ def project_key(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def masked(text: str) -> str:
+    """Return a text without what URLs in it may hold of secrets: user, password, query."""
+    return _QUERY.sub(r"\1?***", _USER.sub(r"\1***@", text))
+
+
 @dataclass(frozen=True)
 class Source:
-    """One entry of ``saltern:images:sources``; see options.schema.yml."""
+    """One entry of ``saltern:images:sources``; see options.schema.yml.
+
+    :ivar environment: Proxies, as variables of an environment and their values.
+    """
 
     name: str
     type: str
     location: str = ""
     reference: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
         """Return what changes when the source does.
@@ -39,7 +52,7 @@ class Source:
         local tree is its content.
         """
         if self.type == "git":
-            return f"git {self.location} {_commit(self.location, self.reference)}"
+            return f"git {self.location} {_commit(self.location, self.reference, self.environment)}"
         if self.type == "local":
             return f"local {_tree_digest(Path(self.location))}"
         return f"{self.type} {self.location} {self.reference}"
@@ -58,7 +71,7 @@ class Source:
         fetchers[self.type](state, target)
         if not any((target / one).is_file() for one in ("setup.py", "setup.cfg", "pyproject.toml")):
             raise SalternError(
-                f"saltern:images:sources:{self.name}: {self.location} is not a Python project. "
+                f"saltern:images:sources:{self.name}: {masked(self.location)} is not a Python project. "
                 "Name a tree or archive with a setup.py or pyproject.toml"
             )
         return target
@@ -70,17 +83,25 @@ class Source:
         try:
             if clone.exists():
                 repository = git.Repo(clone)
+                branches = "+refs/heads/*:refs/heads/*"
                 repository.git.fetch(
-                    "--force", "--tags", "--prune", "origin", "+refs/heads/*:refs/heads/*"
+                    "--force",
+                    "--tags",
+                    "--prune",
+                    "origin",
+                    branches,
+                    env=_git_environment(self.environment),
                 )
             else:
                 clone.parent.mkdir(parents=True, exist_ok=True)
-                repository = git.Repo.clone_from(self.location, clone, bare=True)
+                repository = git.Repo.clone_from(
+                    self.location, clone, bare=True, env=_git_environment(self.environment)
+                )
             commit = repository.commit(self.reference)
             version = _version(repository.git.describe("--tags", "--always", commit.hexsha))
         except (git.GitError, ValueError, OSError, git.exc.ODBError) as error:
             shutil.rmtree(clone, ignore_errors=True)
-            raise SalternError(self._failed(error)) from error
+            raise SalternError(self._failed(error)) from None
         archive = target.with_suffix(".tar")
         with archive.open("wb") as out:
             repository.archive(out, commit.hexsha)
@@ -93,7 +114,7 @@ class Source:
         download = target.with_suffix(".download")
         try:
             with (
-                urllib.request.urlopen(self.location, timeout=60) as answer,
+                self._opener().open(self.location, timeout=60) as answer,
                 download.open("wb") as out,
             ):
                 shutil.copyfileobj(answer, out)
@@ -108,6 +129,20 @@ class Source:
         (inner[0] if len(inner) == 1 and inner[0].is_dir() else unpacked).rename(target)
         download.unlink()
 
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """Return what opens URLs, by way of the proxies of the options if there are any."""
+        given = dict(self.environment)
+        if not given:
+            return urllib.request.build_opener()
+        host = urllib.parse.urlsplit(self.location).netloc.rpartition("@")[2]
+        direct = urllib.request.proxy_bypass_environment(host, {"no": given.get("no_proxy", "")})
+        proxies = {
+            scheme: given[f"{scheme}_proxy"]
+            for scheme in ("http", "https")
+            if f"{scheme}_proxy" in given and not direct
+        }
+        return urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+
     def _local(self, state: Path, target: Path) -> None:
         del state
         shutil.copytree(
@@ -117,26 +152,38 @@ class Source:
             _write_metadata(target, self.name, "0.0.0")
 
     def _failed(self, error: Exception) -> str:
-        reason = str(error).strip().splitlines()[-1].strip() if str(error).strip() else repr(error)
+        reason = _reason(error)
         what = f"{self.location} {self.reference}".strip()
-        return (
+        return masked(
             f"saltern:images:sources:{self.name}: {what}: {reason}. Correct location and reference"
         )
 
 
+def _reason(error: Exception) -> str:
+    """Return the last line of what went wrong; git's own output stands in quotes."""
+    lines = [line.strip(" '\t") for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line), repr(error))
+
+
+def _git_environment(proxies: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    # Nobody is there who could be asked for a password.
+    return {**dict(proxies), "GIT_TERMINAL_PROMPT": "0"}
+
+
 @functools.lru_cache
-def _commit(location: str, reference: str) -> str:
+def _commit(location: str, reference: str, proxies: tuple[tuple[str, str], ...] = ()) -> str:
     if re.fullmatch(r"[0-9a-f]{40}", reference):
         return reference
     import git
 
     try:
-        lines = git.cmd.Git().ls_remote(location, reference, f"{reference}^{{}}").splitlines()
+        both = (reference, f"{reference}^{{}}")
+        lines = git.cmd.Git().ls_remote(location, *both, env=_git_environment(proxies)).splitlines()
     except git.GitError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise SalternError(
-            f"saltern:images:sources: {location}: {reason}. Correct location"
-        ) from error
+        reason = _reason(error)
+        what = masked(f"saltern:images:sources: {location}: {reason}. Correct location")
+        # Not from the error, which shows the command.
+        raise SalternError(what) from None
     if not lines:
         # An abbreviated commit: nothing to ask for; it names the same forever.
         return reference
