@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale tempest cluster cluster-test cluster-down clean
+.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale soak tempest cluster cluster-test cluster-down clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -52,6 +52,10 @@ bench: setup  ## measure; writes build/bench.json
 
 bench-scale: .venv  ## measure up to 100 hosts of one master; adds to build/bench.json (HOSTS="3 10")
 	@$(bin)/python tests/bench/scale.py $(HOSTS)
+
+soak: demo  ## use the deployed cloud without pause (MINUTES=60); adds to build/bench.json
+	@mkdir -p build
+	@$(bin)/python tests/bench/soak.py $(or $(MINUTES),60)
 
 tempest: demo  ## OpenStack's own tests against the deployed cloud (AREAS="identity image")
 	@$(bin)/salt-run image.build tempest

@@ -168,6 +168,19 @@ def absent(name: str, volumes: bool = False) -> list[str]:
         return _host().absent(name, volumes)
 
 
+def remove_failed(name: str) -> bool:
+    """Remove what a failed replacement of a container has kept for inspection; return whether it was there.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-call container.remove_failed memcached
+    """
+    with _errors():
+        return _host().remove_failed(name)
+
+
 def stopped(name: str) -> bool:
     """Stop a container with its own stop timeout; return whether it ran. It stays.
 

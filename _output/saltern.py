@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saltern import logs, plan, status
+from saltern import logs, orphans, plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -43,6 +43,7 @@ _TEXTS = {
     "certificates": status.certificates,
     "logs": logs.text,
     "genpwd": _secrets,
+    "orphans": orphans.text,
     "rotated": _rotated,
     "renewed": _renewed,
     "started": _started,

@@ -17,6 +17,7 @@ from salt.exceptions import SaltException
 from saltern import certificates as certs
 from saltern import fleet, inventory, lock, progress, screen, secrets, starts, templates
 from saltern import logs as collected
+from saltern import orphans as left
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run
@@ -148,6 +149,43 @@ def logs(
     except (SalternError, SaltException) as error:
         return _failed("Search the logs", error, "salt-run saltern.logs")
     return None
+
+
+def orphans(clean: bool = False, confirm: str = "", minutes: int = 10, pause: int = 60) -> Shown:
+    """List what hosts and services have left of instances, networks and volumes that are no more.
+
+    A service that does not answer fails the command: then nothing is taken for an orphan.
+
+    :param clean: Remove those that are still orphans when all is asked again, except those whose
+        remedy says what a person does.
+    :param confirm: ``yes``: nothing is removed otherwise.
+    :param minutes: What is younger may be under way and is left out.
+    :param pause: Seconds between the two times, in which what is being deleted ends.
+    :returns: ``orphans``: fields of :class:`saltern.orphans.Orphan`; ``removed``: how many, if
+        ``clean``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.orphans
+        salt-run saltern.orphans clean=True confirm=yes
+    """
+    again = "salt-run saltern.orphans"
+    try:
+        run = _run(None, None)
+        found = left.find(run, _phase("orphans"), minutes)
+        if not clean or confirm != "yes":
+            return _shown("orphans", {"orphans": [asdict(one) for one in found]})
+        with contextlib.closing(lock.take(__opts__, again)):
+            time.sleep(pause if found else 0)
+            still = left.find(run, _phase("orphans"), minutes) if found else []
+            both = left.seen_twice(found, still)
+            removed = left.clean(run, _phase("clean"), both)
+    except (SalternError, SaltException) as error:
+        return _failed("Look for orphans", error, again)
+    count = sum(map(len, removed.values()))
+    return _shown("orphans", {"orphans": [asdict(one) for one in both], "removed": count})
 
 
 def genpwd() -> Shown:

@@ -252,6 +252,7 @@ _HOST_KEYS = [
     "check",
     "check_image",
     "clusters",
+    "leftovers",
     "upgrade",
     "user",
     "prechecks",
@@ -276,7 +277,7 @@ def _decide(service: str, view: dict[str, Any]) -> None:
     def without(part: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key != "when"}
 
-    for key in ("containers", "config"):
+    for key in ("containers", "config", "leftovers"):
         parts = formula.get(key, {})
         formula[key] = {name: without(part) for name, part in parts.items() if chosen(part)}
     for key in ("once", "prechecks"):

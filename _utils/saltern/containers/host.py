@@ -142,6 +142,14 @@ class Host:
             said = (done.stdout + done.stderr).strip()
             raise SalternError(f"{one.name}: its teardown failed, nothing was removed: {said}")
 
+    def remove_failed(self, name: str) -> bool:
+        """Remove the container that a failed replacement has kept; return whether there was one."""
+        with self._changing(name):
+            one = self.snapshot().get(name, "failed")
+            if one:
+                self.engine.remove(one.id)
+        return bool(one)
+
     def stopped(self, name: str) -> bool:
         """Stop a container, which stays; return whether it ran."""
         one = self.snapshot().get(name)
