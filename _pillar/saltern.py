@@ -43,9 +43,12 @@ def ext_pillar(
         errors = [str(problem) for problem in cloud.problems]
         if not errors and minion_id in cloud.hosts:
             users = yaml.load((Path(images) / "users.yml").read_text(), Loader=Loader)
-            held = {**store.read(secrets), "certificates": certificate_store.read(certificates)}
-            # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
-            return {"cloud": copy.deepcopy(cloud.view(minion_id, held, users))}
+            stored = store.read(secrets)
+            errors = [str(one) for one in store.problems(cloud.catalog, stored, secrets)]
+            if not errors:
+                held = {**stored, "certificates": certificate_store.read(certificates)}
+                # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
+                return {"cloud": copy.deepcopy(cloud.view(minion_id, held, users))}
     except SalternError as error:
         errors = [str(error)]
     for error in errors:

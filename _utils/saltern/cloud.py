@@ -223,6 +223,7 @@ class Cloud:
         resolved = {key: formula[key] for key in _HOST_KEYS if key in formula}
         resolved["containers"] = wanted
         resolved["overrides"] = override.get("config", {})
+        resolved["multi"] = formula.get("oslo", {}).get("multi", {})
         resolved["uid"] = _uid(users, formula.get("user", 0), service)
         return resolved
 

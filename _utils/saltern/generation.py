@@ -15,7 +15,7 @@ from saltern import files, merge, secrets, templates
 from saltern.errors import SalternError
 
 _HEADER = "# Written by Saltern from {source}; changes here are lost.\n"
-_COMMENTED = ("ini", "properties", "yaml")
+_COMMENTED = ("oslo", "uwsgi", "ini", "properties", "yaml")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,11 @@ def render(
             continue
         form = declared["format"]
         template = declared.get("template", name)
-        text = "" if declared.get("optional") else templates.render(template, source, context)
-        text = merge.apply(text, form, override, f"{service}:config:{name}")
+        optional = declared.get("optional")
+        text = "" if optional else templates.render(template, source, context, form)
+        text = merge.apply(
+            text, form, override, f"{service}:config:{name}", formula.get("multi", {})
+        )
         if form in _COMMENTED:
             text = _HEADER.format(source=f"formulas/{service}/files/{template}") + text
         mode = int(declared.get("mode", "0640"), 8)

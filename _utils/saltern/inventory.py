@@ -69,14 +69,18 @@ def failures(
     with_secrets: bool = True,
     with_certificates: bool = True,
 ) -> list[Failure]:
-    """Return why no run can start: a wrong pillar, else missing secrets, else wrong certificates.
+    """Return why no run can start: a wrong pillar, else wrong or missing secrets, else wrong certificates.
 
     :param with_secrets: False where the run needs none; then it needs no certificates either.
     :param with_certificates: False if they are yet to be made.
     """
     if cloud_.problems or not with_secrets:
         return progress.of_problems(cloud_.problems)
-    missing = missing_secrets(cloud_, opts)
+    path = secrets_file(opts)
+    stored = secrets.read(path)
+    if wrong := secrets.problems(cloud_.catalog, stored, path):
+        return progress.of_problems(wrong)
+    missing = secrets.missing(cloud_, stored)
     if missing:
         reason = f"no value for the secrets {', '.join(missing)}"
         return [Failure(reason, remedy="salt-run saltern.genpwd")]
@@ -98,8 +102,3 @@ def wrong_certificates(cloud_: Cloud, opts: Mapping[str, Any]) -> list[Problem]:
     folder = certificates_folder(opts)
     needed, stored = certificates.wanted(cloud_), certificates.read(folder)
     return certificates.problems(needed, stored, certificates.now(), folder)
-
-
-def missing_secrets(cloud_: Cloud, opts: Mapping[str, Any]) -> list[str]:
-    """Return the secrets that services declare and the file does not hold."""
-    return secrets.missing(cloud_, secrets.read(secrets_file(opts)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -26,16 +27,63 @@ def merge(base: Any, override: Any) -> Any:
     return merged
 
 
-def apply(text: str, form: str, override: Any, name: str) -> str:
+def apply(
+    text: str,
+    form: str,
+    override: Any,
+    name: str,
+    multi: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> str:
     """Return the text of a configuration file with the operator's ``override`` merged in.
 
     :param text: The rendered template.
-    :param form: ``ini``, ``properties`` (INI without sections), ``yaml``, ``json`` or ``raw``.
+    :param form: ``oslo`` (INI as oslo.config reads it), ``ini`` and ``uwsgi`` (that of others),
+        ``properties`` (INI without sections), ``yaml``, ``json`` or ``raw``.
     :param override: What pillar says of this file, None for nothing. A raw file is replaced.
     :param name: The file's name, for messages.
+    :param multi: For ``oslo``: section to its options that are repeated for several values; of all
+        others a list is one value, joined by commas.
     :raises SalternError: The text is not of its form.
     """
+    if form == "oslo":
+        override = joined(override, multi, name)
     return _FORMS[form](text, override, name)
+
+
+def joined(override: Any, multi: Mapping[str, Collection[str]], name: str) -> Any:
+    """Return an override of an oslo file with its lists as the options of oslo.config take them.
+
+    Sections that an operator names, such as those of Cinder's backends, have options that other
+    sections have, too: there an option is repeated if it is so anywhere.
+
+    :param multi: See :func:`apply`.
+    :param name: The file's name, for messages.
+    :raises SalternError: A list has an item with a comma, where lists are joined by commas.
+    """
+    if not isinstance(override, Mapping):
+        return override
+    anywhere = {option for options in multi.values() for option in options}
+    result: dict[str, Any] = {}
+    for section, options in override.items():
+        if not isinstance(options, Mapping):
+            result[section] = options
+            continue
+        repeated = multi.get(section, anywhere)
+        result[section] = {
+            option: _joined(value, f"{name}:{section}:{option}")
+            if isinstance(value, list) and option.replace("-", "_") not in repeated
+            else value
+            for option, value in options.items()
+        }
+    return result
+
+
+def _joined(values: list[Any], name: str) -> str:
+    texts = [_scalar(value) for value in values]
+    if any("," in text for text in texts):
+        what = "a comma parts the items of this list, and one of them has a comma"
+        raise SalternError(f"{name}: {what}: write the whole value as one text, in its own form")
+    return ",".join(texts)
 
 
 def parse_ini(text: str, name: str = "ini") -> Ini:
@@ -133,6 +181,8 @@ def _raw(text: str, override: Any, name: str) -> str:
 
 
 _FORMS: dict[str, Callable[[str, Any, str], str]] = {
+    "oslo": _ini,
+    "uwsgi": _ini,
     "ini": _ini,
     "properties": _properties,
     "yaml": _yaml,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from saltern import merge, problems
 from saltern.containers.spec import Spec
 from saltern.errors import SalternError
 from saltern.problems import Problem
@@ -14,12 +15,15 @@ _SECTIONED = ("ini", "oslo", "uwsgi")
 _SCALARS = (str, int, float)
 
 
-def of_file(key: str, declared: Mapping[str, Any], given: Any) -> list[Problem]:
+def of_file(
+    key: str, declared: Mapping[str, Any], given: Any, formula: Mapping[str, Any]
+) -> list[Problem]:
     """Return what does not fit into a configuration file.
 
     :param key: Pillar path of the override.
     :param declared: The file in ``service.yml``: its ``format`` and more.
     :param given: What the pillar says of the file; None is nothing.
+    :param formula: The service.
     """
     form = declared["format"]
     if given is None:
@@ -33,13 +37,34 @@ def of_file(key: str, declared: Mapping[str, Any], given: Any) -> list[Problem]:
             Problem(key, _is(given, "a map"), f"Write names and values as the file ({form}) has")
         ]
     if form in _SECTIONED:
-        return [
+        wrong = [
             one for section, options in given.items() for one in _section(key, section, options)
         ]
+        return wrong or (_oslo(key, given, formula.get("oslo", {})) if form == "oslo" else [])
     return list(_options(key, given)) if form == "properties" else []
 
 
-def of_container(key: str, declared: Mapping[str, Any], given: Mapping[str, Any]) -> list[Problem]:
+def _oslo(key: str, given: Mapping[str, Any], oslo: Mapping[str, Any]) -> list[Problem]:
+    """Check sections against those that oslo.config knows, and lists.
+
+    A section may have a name of the operator's, such as a backend's; only one that is almost that of a
+    known one is a mistake. What remains is for the service's own checker, see ``orch.validate_config``.
+    """
+    known = oslo.get("sections", [])
+    for section in given:
+        if section not in known and problems.nearest(section, known, 0.88):
+            return [problems.unknown(f"{key}:{section}", section, known, "section")]
+    try:
+        merge.joined(given, oslo.get("multi", {}), key)
+    except SalternError as error:
+        where, _, what = str(error).partition(": ")
+        return [Problem(where, what, "See docs/pillar.md")]
+    return []
+
+
+def of_container(
+    key: str, declared: Mapping[str, Any], given: Mapping[str, Any], formula: Mapping[str, Any]
+) -> list[Problem]:
     """Return what a container's spec does not take."""
     name = key.rpartition(":")[2]
     try:

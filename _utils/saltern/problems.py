@@ -99,7 +99,12 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.what}. {self.remedy}."
+        end = "" if self.remedy.endswith("?") else "."
+        return f"{self.key}: {self.what}. {self.remedy}{end}"
+
+
+# More names than these are not listed beside the nearest.
+_LISTED = 30
 
 
 def nearest(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -112,6 +117,8 @@ def unknown(key: str, name: str, allowed: Iterable[str], kind: str = "option") -
     """Return the problem of a name that is not among the ``allowed`` ones."""
     names = sorted(str(one) for one in allowed)
     like = nearest(name, names)
+    if like and len(names) > _LISTED:
+        return Problem(key, f"unknown {kind} {name!r}", f"Did you mean {like!r}?")
     remedy = f"Did you mean {like!r}? " if like else ""
     remedy += f"Allowed: {', '.join(names)}" if names else "None is allowed here"
     return Problem(key, f"unknown {kind} {name!r}", remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import os
+import re
 import secrets as random
 import string
 from collections.abc import Iterator, Mapping
@@ -18,18 +19,23 @@ from saltern import files
 from saltern.errors import SalternError
 from saltern.formulas import Catalog
 from saltern.images.options import Loader
+from saltern.problems import Problem
 
 if TYPE_CHECKING:
     from saltern.cloud import Cloud
 
 Secrets = dict[str, dict[str, Any]]
+# Some readers take other texts for Latin-1 and some for UTF-8.
+_WRITABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
+_FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 _ALPHABET = string.ascii_letters + string.digits
 
 
 def read(path: str | Path) -> Secrets:
     """Return the stored secrets, service to name to value; empty if there is no file yet.
 
-    :raises SalternError: The file is not YAML or others than its owner can read it.
+    :raises SalternError: The file is not YAML, not services with secrets below them, or others than its
+        owner can read it.
     """
     path = Path(path)
     if not path.exists():
@@ -42,7 +48,12 @@ def read(path: str | Path) -> Secrets:
         # The parser's message quotes the text around the fault, which may be a secret.
         line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
         raise SalternError(f"{path}, line {line}: is not YAML") from None
-    return data
+    if not isinstance(data, Mapping):
+        raise SalternError(f"{path}: write services, and their secrets below them")
+    for service, below in data.items():
+        if below is not None and not isinstance(below, Mapping):
+            raise SalternError(f"{path}: {service}: write its secrets below it, as name: value")
+    return {service: dict(below or {}) for service, below in data.items()}
 
 
 def write(path: str | Path, stored: Secrets) -> None:
@@ -129,6 +140,44 @@ def missing(cloud: Cloud, stored: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for service, name, declaration in declared(cloud.catalog)
         if declaration.get("kind") != "external" and not stored.get(service, {}).get(name)
     ]
+
+
+def problems(catalog: Catalog, stored: Secrets, path: str | Path) -> list[Problem]:
+    """Return which stored secrets cannot be used, by name and never with their value.
+
+    :param catalog: Every service whose secrets are wanted.
+    :param path: The file they are in, for the message.
+    """
+    found = []
+    for service, name, declaration in declared(catalog):
+        value = stored.get(service, {}).get(name)
+        wrong = "" if value in (None, "") else _wrong(declaration, value)
+        if wrong:
+            found.append(Problem(f"{path}: {service}: {name}", wrong, "Correct it there"))
+    return found
+
+
+def _wrong(declaration: Mapping[str, Any], value: Any) -> str:
+    """Return what is wrong with a value, without the value."""
+    kind = declaration.get("kind", "password")
+    if kind == "fernet_ring":
+        fits = isinstance(value, Mapping) and all(
+            isinstance(number, int) and isinstance(key, str) and _FERNET_KEY.fullmatch(key)
+            for number, key in value.items()
+        )
+        return "" if fits else "is not a ring of fernet keys (number: key)"
+    if not isinstance(value, str):
+        return f"is a {type(value).__name__}, not a text: write it in quotes"
+    if not _WRITABLE.fullmatch(value):
+        return (
+            "has characters that not every file can hold: use printable ASCII, no space at an end"
+        )
+    if r"\$" in value:
+        return r"has \$, which oslo.config takes for $"
+    pattern = declaration.get("pattern", "[0-9A-Fa-f]+" if kind == "hex" else "")
+    if pattern and not re.fullmatch(pattern, value):
+        return f"does not have the form {pattern}"
+    return ""
 
 
 def mask(text: str, stored: Any) -> str:

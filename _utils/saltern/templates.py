@@ -7,6 +7,7 @@ import functools
 import hashlib
 import ipaddress
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,6 +35,15 @@ class Machine:
     kvm: bool = False
     openvswitch_module: bool = False
     networks: tuple[tuple[str, str], ...] = ()
+
+
+class Secret(str):
+    """A secret as it is; what a template makes of it (a URL, JSON, a hash) is plain text.
+
+    :ivar name: ``service.name``.
+    """
+
+    name: str
 
 
 # Name of a template to its text, None if there is none.
@@ -118,7 +128,11 @@ class Context(dict[str, Any]):
                 f"secret {name!r} has no value: run salt-run saltern.genpwd, or write it into "
                 "secrets.yml if it comes from elsewhere (kind external)"
             )
-        return known[key]
+        value = known[key]
+        if isinstance(value, str):
+            value = Secret(value)
+            value.name = name
+        return value
 
     def database_url(self, service: str | None = None, name: str | None = None) -> str:
         """Return the SQLAlchemy URL of a service's database, through HAProxy."""
@@ -190,14 +204,16 @@ def rabbitmq_hash(password: str) -> str:
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
-def render(name: str, source: Source, context: Mapping[str, Any]) -> str:
+def render(name: str, source: Source, context: Mapping[str, Any], form: str = "raw") -> str:
     """Return the text of a template.
 
     :param name: Name that ``source`` knows.
     :param source: Finds templates, also those that are imported or included.
+    :param form: Format of the file, as in ``service.yml``: secrets are written so that its reader gets
+        them as they are, or refused by name.
     :raises SalternError: No such template, wrong syntax or an undefined name; names the line.
     """
-    environment = _environment(jinja2.FunctionLoader(source))
+    environment = _environment(jinja2.FunctionLoader(source), functools.partial(_written, form))
     try:
         return environment.get_template(name).render(context)
     except jinja2.TemplateNotFound as error:
@@ -270,9 +286,32 @@ def _expression(text: str) -> Callable[..., Any]:
     return _environment().compile_expression(text, undefined_to_none=False)
 
 
-def _environment(loader: jinja2.BaseLoader | None = None) -> jinja2.Environment:
+def _written(form: str, value: Any) -> Any:
+    """Return what stands in a file for the value of ``{{ ... }}``."""
+    if not isinstance(value, Secret) or form == "raw":
+        return value
+    if form in ("yaml", "json"):
+        raise SalternError(f"secret {value.name!r}: in a file of {form} write it with | tojson")
+    if form == "oslo":
+        # Its parser takes away one pair of quotes, and reads $name and $$.
+        text = value.replace("$", "$$")
+        return f'"{text}"' if value[0] == value[-1] and value[0] in "\"'" else text
+    if not _PLAIN.fullmatch(value):
+        what = f"secret {value.name!r} has characters that a file of {form} takes wrongly"
+        raise SalternError(f"{what}: choose one of letters, digits and _ . + / = @ : , ~ -")
+    return value
+
+
+# What every file of names and values takes for a text.
+_PLAIN = re.compile(r"[A-Za-z0-9_.+/=@:,~-]+")
+
+
+def _environment(
+    loader: jinja2.BaseLoader | None = None, finalize: Callable[[Any], Any] | None = None
+) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader,
+        finalize=finalize,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -193,7 +193,7 @@ def _check_service(name: str, value: Any, formula: Mapping[str, Any]) -> list[Pr
         for one, given in value.get(part, {}).items():
             key = f"{name}:{part}:{one}"
             if one in known:
-                wrong += check(key, known[one], given)
+                wrong += check(key, known[one], given, formula)
             else:
                 wrong.append(problems.unknown(key, one, known, kind))
     return wrong

@@ -12,7 +12,7 @@ from saltern import expand, generation, merge, secrets, templates
 from saltern.containers.spec import Spec
 
 PARSERS = {
-    "ini": merge.parse_ini,
+    **dict.fromkeys(("oslo", "uwsgi", "ini"), merge.parse_ini),
     "properties": merge.parse_ini,
     "yaml": yaml.safe_load,
     "json": json.loads,

@@ -19,7 +19,7 @@ def files(topology: str, service: str, host: str) -> dict:
     formula = view(topology, host)["formulas"][service]
     rendered = generation.render(service, formula, source(service), names).files
     return {
-        name: merge.parse_ini(file.text) if formula["config"][name]["format"] == "ini" else file
+        name: merge.parse_ini(file.text) if formula["config"][name]["format"] == "oslo" else file
         for name, file in rendered.items()
     }
 

@@ -71,3 +71,30 @@ def test_yaml_and_json_merge_deeply():
 def test_what_does_not_fit_is_an_error_that_names_the_file(text, form, override):
     with pytest.raises(SalternError, match="the-file"):
         merge.apply(text, form, override, "the-file")
+
+
+MULTI = {"pci": ["alias"], "backend_defaults": ["replication_device"]}
+
+
+def oslo(override):
+    return merge.parse_ini(merge.apply("[pci]\n", "oslo", override, "nova.conf", MULTI))
+
+
+def test_a_list_of_oslo_is_one_value_unless_its_option_is_repeated():
+    written = oslo({"filter_scheduler": {"enabled_filters": ["A", "B"]}, "pci": {"alias": [1, 2]}})
+    assert written["filter_scheduler"]["enabled_filters"] == ["A,B"]
+    assert written["pci"]["alias"] == ["1", "2"]
+
+
+def test_a_section_of_the_operators_name_has_the_options_of_others():
+    written = oslo({"ceph1": {"replication_device": ["a", "b"], "hosts": ["a", "b"]}})
+    assert written["ceph1"] == {"replication_device": ["a", "b"], "hosts": ["a,b"]}
+
+
+def test_an_empty_list_is_an_empty_value():
+    assert oslo({"x": {"y": []}})["x"]["y"] == [""]
+
+
+def test_a_comma_in_an_item_is_refused_with_its_key():
+    with pytest.raises(SalternError, match="nova.conf:x:y: .*comma"):
+        oslo({"x": {"y": ["a", "b,c"]}})
