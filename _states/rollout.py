@@ -31,6 +31,7 @@ from saltern import (
     removal,
     rollout,
     screen,
+    status,
 )
 from saltern import certificates as certs
 from saltern.errors import SalternError
@@ -146,15 +147,18 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
 def planned(name: str, deadline: float = 600) -> dict[str, Any]:
     """Learn from every host what would change, in the same job that does the preflight.
 
+    A state that fails already stops the run. What is not up is no change but work: it is waited for.
+    What cannot be asked yet is asked again when the services before it have come up.
+
     :param deadline: Seconds a host has for its answer.
     """
     with _phase(name) as (phase, ret):
         run = _run()
-        run.plans = run.ask_plans(phase, deadline)
+        run.ask_plans(phase, deadline)
         fleet.stop_for(plan.failures(run.plans))
-        work, _ = run.work()
-        names = [f"{service} on {', '.join(hosts)}" for service, hosts in work.items()]
-        ret["comment"] = f"Changes: {'; '.join(names)}." if names else "Nothing to change."
+        ret["comment"] = " ".join(
+            filter(None, (plan.summary(run.plans), status.left_summary(run.leftovers)))
+        )
     return ret
 
 
@@ -189,7 +193,7 @@ def formed(
 def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[str, Any]:
     """Apply what is planned: each service when all that it requires is done, its first host first.
 
-    Only services and hosts on which the plan has changes are touched. The gate to the next step is
+    Only services and hosts on which the plan has an entry are touched. The gate to the next step is
     the state itself: ``container.running`` waits until its container is healthy.
 
     :param deadline: Seconds one service may take on one host.
@@ -204,12 +208,18 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
         elif __opts__["test"]:
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
-            changed = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            done = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            changed = {
+                service: {host: states for host, states in where.items() if states}
+                for service, where in done.items()
+                if any(where.values())
+            }
             ret["changes"] = changed
             hosts = {host for where in changed.values() for host in where}
-            ret["comment"] = (
-                f"Changed {count(len(changed), 'service')} on {count(len(hosts), 'host')}.{note}"
-            )
+            what = f"Changed {count(len(changed), 'service')} on {count(len(hosts), 'host')}."
+            same = [service for service in done if service not in changed]
+            up = f" Up, and nothing had to change: {', '.join(same)}." if same else ""
+            ret["comment"] = f"{what if changed else ''}{up}{note}".strip()
     return ret
 
 
