@@ -70,9 +70,7 @@ def test_what_is_as_wanted_but_not_up_is_a_finding_and_no_change(state, call, we
     down = state("running", test=True, **web)
     assert (down["result"], down["changes"]) == (None, {})
     assert down["comment"].startswith("is not up: web is starting: exit code 1")
-    assert call("container.checks", ["web"]) == {
-        "web": {"healthy": False, "output": "exit code 1"}
-    }
+    assert call("container.checks", ["web"]) == {"web": {"healthy": False, "output": "exit code 1"}}
     failed = state("running", **{**web, "deadline": 1})
     assert failed["result"] is False and "is not healthy after 1 s" in failed["comment"]
 
