@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from saltern.errors import SalternError
 from saltern.images.options import image_name
 
 __func_alias__ = {"plan_": "plan"}
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def facts() -> dict[str, Any]:
@@ -282,14 +284,22 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
 def holdings(services: list[str] | None = None) -> dict[str, list[str]]:
     """Return what :py:func:`destroy` would remove, by kind: containers, volumes, folders, files.
 
+    :param services: As for :py:func:`destroy`.
+    :raises CommandExecutionError: A name cannot be that of a service.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt aio saltern.holdings services='[glance]'
     """
-    chosen = _services(services)
-    whole = chosen == _services(None)
+    formulas = _cloud()["formulas"]
+    chosen = [*formulas] if services is None else services
+    for name in chosen:
+        if not _NAME.fullmatch(name):
+            raise CommandExecutionError(f"{name!r} is no name of a service")
+    # Of a host without services, named ones are not all that it has.
+    whole = set(formulas) <= set(chosen) and bool(formulas or not chosen)
     etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
     credentials, openrc, command, bundle = _for_people()
     held = {
@@ -323,9 +333,10 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
 
     Only what bears the label ``saltern.service`` and this cloud's prefix can be hit.
 
-    :param services: Names of services; all of this host also takes what services have left that do
-        not run here any more.
+    :param services: Names of services, also of such as do not run here any more, disabled, moved or gone;
+        all of this host also takes what those have left.
     :returns: What was removed, by kind.
+    :raises CommandExecutionError: A name cannot be that of a service.
 
     CLI Example:
 
@@ -339,8 +350,10 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     for name in held.get("volumes", []):
         __salt__["container.remove_volume"](name)
     formulas = _cloud()["formulas"]
-    for task in (task for name in _services(services) for task in formulas[name].get("once", [])):
-        __salt__["once.forget"](task["container"])
+    # Of a service that is gone nobody knows the tasks; its database, which they made, stays as well.
+    for name in formulas if services is None else services:
+        for task in formulas.get(name, {}).get("once", []):
+            __salt__["once.forget"](task["container"])
     for folder in held.get("folders", []):
         shutil.rmtree(folder)
     for path in held.get("files", []):

@@ -49,6 +49,7 @@ def validated(
     certificates: bool = True,
     services: Sequence[str] = (),
     takes: Sequence[str] = ("services", "hosts", "wait"),
+    anywhere: bool = False,
 ) -> dict[str, Any]:
     """Stop unless command and pillar are right, secrets and certificates are there; nothing has been changed yet.
 
@@ -59,6 +60,7 @@ def validated(
     :param certificates: False if they are yet to be made.
     :param services: The only services that this table is for; the command cannot choose others.
     :param takes: Keys that the command may carry, see :mod:`saltern.command`.
+    :param anywhere: The command may name services that the cloud does not have any more.
 
     .. code-block:: yaml
 
@@ -82,6 +84,7 @@ def validated(
             services or command.get("services", []),
             [host for host in cloud.hosts if host != gone] if gone else command.get("hosts", []),
             command,
+            anywhere,
         )
         placed = sum(1 for one in run.services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(run.hosts), 'host')}."
@@ -436,14 +439,20 @@ def removed(name: str, deadline: float = 900) -> dict[str, Any]:
 
 
 def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
-    """Remove the services of the run from its hosts, with their data.
+    """Remove the services of the run from its hosts, with their data, also what those have left that the
+    cloud does not have any more.
 
     What each host would lose, and what stays elsewhere, is said first and needs ``confirm``.
 
     :param deadline: Seconds a host has.
     """
     with _phase(name) as (phase, ret):
-        run, calls = _run(), _run().calls()
+        run, calls = _run(), _run().every_call()
+        for service in [one for one in run.services if one not in run.cloud.services]:
+            asked = {host: {"services": [service]} for host in run.hosts}
+            if not any(run.fleet.call(phase, "saltern.holdings", asked, deadline).values()):
+                wrong = problems.unknown("pillar:services", service, run.cloud.services, "service")
+                raise RolloutError([Failure(f"no host has anything of {service}; {wrong}")])
         held = run.fleet.call(phase, "saltern.holdings", calls, deadline)
         kept = removal.kept(run.cloud, run.services)
         _orchestration().confirm(phase, "this removes data for good", removal.lines(held, kept))

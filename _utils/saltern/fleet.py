@@ -315,7 +315,7 @@ class Run:
 
         Of a run that is limited to services, those hosts are left out.
         """
-        whole = len(self.services) == len(self.cloud.services)
+        whole = set(self.services) == set(self.cloud.services)
         named = {
             host: [name for name, one in self.services.items() if host in one.hosts]
             for host in self.hosts
@@ -363,15 +363,18 @@ def begin(
     services: Iterable[str],
     hosts: Iterable[str],
     command: Command | None = None,
+    anywhere: bool = False,
 ) -> Run:
     """Return a run that is limited to some services and hosts.
 
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param services: Names given by the operator; none means all. ``hosts`` alike.
     :param command: What the operator has typed.
+    :param anywhere: See :func:`saltern.rollout.narrow`.
     :raises SalternError: See :func:`saltern.rollout.narrow`.
     """
-    chosen, where = rollout.narrow(rollout.graph(cloud), list(cloud.hosts), services, hosts)
+    known = rollout.graph(cloud)
+    chosen, where = rollout.narrow(known, list(cloud.hosts), services, hosts, anywhere)
     return Run(connect(opts), chosen, where, cloud, command or Command())
 
 

@@ -61,10 +61,12 @@ class Web:
         self.api = api
         self.namespace = namespace
 
-    def set_pillar(self, enabled: bool = True, tls: bool = False, **options) -> None:
-        """Write the pillar, with or without the service and TLS."""
+    def set_pillar(
+        self, enabled: bool = True, tls: bool = False, services: bool = True, **options
+    ) -> None:
+        """Write the pillar, with or without the service and TLS, or with no word about the service."""
         settings = {
-            "services": {"web": {"enabled": enabled}},
+            "services": {"web": {"enabled": enabled}} if services else {},
             "images": {"namespace": self.namespace},
             "tls": {"external": tls, "internal": tls},
         }
@@ -201,6 +203,25 @@ def test_a_disabled_service_stays_is_named_and_removed_by_the_command_that_is_na
     assert plan.code == 0 and "Would stay" in plan.out and found[0]["remedy"] in plan.out
     assert "Would stay, as no service wants them: web on one" in web.cloud.deploy().err
     assert web.there() == set(HOSTS), "nothing is removed by itself"
+
+    destroy = ("state.orchestrate", "orch.destroy")
+    typo = web.cloud.run(*destroy, services=["wep"], confirm="yes")
+    assert typo.code == 1 and "no host has anything of wep" in typo.last_block
+    asked = web.cloud.run(*destroy, services=["web"])
+    assert asked.code == 1 and "one: removes containers web" in asked.err
+    assert web.there() == set(HOSTS)
+    assert web.cloud.run(*destroy, services=["web"], hosts=["two"], confirm="yes").code == 0
+    assert web.there() == {"one", "three"}
+    folder = web.cloud.folder / "formulas/web"
+    folder.rename(web.cloud.folder / "web")
+    try:
+        web.set_pillar(services=False)
+        gone = web.cloud.run(*destroy, services=["web"], confirm="yes")
+    finally:
+        (web.cloud.folder / "web").rename(folder)
+    assert gone.code == 0, gone.err
+    assert web.there() == set()
+    assert all(found == ["alpha", "beta", "gamma"] for found in web.cloud.written().values())
 
 
 @pytest.fixture
