@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saltern import findings, logs, orphans, plan, status
+from saltern import logs, orphans, plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -14,8 +14,7 @@ def output(data: Any, **kwargs: Any) -> str:
         data = data["data"]
     if not isinstance(data, Mapping) or not data:
         return str(data)
-    shown = {kind: value for kind, value in data.items() if kind != "retcode"}
-    return "\n\n".join(_TEXTS.get(kind, str)(value) for kind, value in shown.items())
+    return "\n\n".join(_TEXTS.get(kind, str)(value) for kind, value in data.items())
 
 
 def _secrets(value: Mapping[str, Any]) -> str:
@@ -40,10 +39,7 @@ def _renewed(names: Sequence[str]) -> str:
 
 _TEXTS = {
     "plan": plan.text,
-    "leftovers": findings.left_text,
     "status": status.text,
-    "instances": status.instances_text,
-    "findings": findings.text,
     "certificates": status.certificates,
     "logs": logs.text,
     "genpwd": _secrets,

@@ -7,7 +7,7 @@ from typing import Any
 
 import salt.pillar
 
-from saltern import certificates, formulas, progress, secrets
+from saltern import certificates, formulas, progress, secrets, spelling
 from saltern import cloud as clouds
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
@@ -35,7 +35,10 @@ def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:
     """
     where = settings(opts)
     known = formulas.load(where["formulas"])
-    return clouds.load(pillar, known, clouds.releases(where["images"]))
+    found = clouds.load(pillar, known, clouds.releases(where["images"]))
+    written = _compiled(opts, _renderer(opts).replace("yaml", "yaml_text"))
+    found.problems += spelling.problems_of(pillar, written, known)
+    return found
 
 
 def checked(opts: Mapping[str, Any]) -> Cloud:
@@ -54,10 +57,18 @@ def pillar(opts: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises SalternError: It does not render.
     """
-    grains = opts.get("grains", {})
+    return _compiled(opts, _renderer(opts))
+
+
+def _renderer(opts: Mapping[str, Any]) -> str:
+    return opts.get("renderer", "jinja|yaml")
+
+
+def _compiled(opts: Mapping[str, Any], renderer: str) -> dict[str, Any]:
+    """Return the operator's pillar; files that name renderers of their own are rendered by those."""
     # Without `pillar`: in an orchestration it holds what the command carries.
-    own = {**opts, "ext_pillar": [], "pillar": {}}
-    compiled = salt.pillar.Pillar(own, grains, opts["id"], "base").compile_pillar()
+    own = {**opts, "ext_pillar": [], "pillar": {}, "renderer": renderer}
+    compiled = salt.pillar.Pillar(own, opts.get("grains", {}), opts["id"], "base").compile_pillar()
     if "_errors" in compiled:
         raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
     return compiled
