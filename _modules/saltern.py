@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -17,11 +19,13 @@ from salt.exceptions import CommandExecutionError
 
 from saltern import certificates, clients, code, files, host, prechecks, unchanged
 from saltern import plan as plans
+from saltern import status as status_rows
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
 __func_alias__ = {"plan_": "plan"}
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def facts() -> dict[str, Any]:
@@ -49,8 +53,10 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     :param served: Digest of what the master serves, if that, the pillar and this host alone decide the
         plan: then a host on which nothing of it is different since a plan without changes says so
         without running states.
-    :returns: :func:`facts` and ``services``: service to its states that would change, each with
-        ``state`` (its ID), ``result``, ``comment`` and ``changes``. Empty while the host is busy.
+    :returns: :func:`facts`; ``services``: service to its states that would change, fail, cannot know it
+        or are not up (see :func:`saltern.plan.kind`), each with ``state`` (its ID), ``result``,
+        ``comment`` and ``changes``; ``leftovers``: containers that no service of this host wants, which
+        nothing removes by itself. Empty while the host is busy.
     :raises CommandExecutionError: The states do not render.
 
     CLI Example:
@@ -59,9 +65,12 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
 
         salt aio saltern.plan
     """
-    answer = facts()
+    answer = facts() | {"leftovers": []}
+    if answer["busy"]:
+        return answer | {"services": {}}
     names = _services(services)
-    if answer["busy"] or not names:
+    answer["leftovers"] = status_rows.leftovers(_rows(names))
+    if not names:
         return answer | {"services": {}}
     marker = Path(host.root("var", __opts__), "planned")
     decided_by = _decided_by(names, answer["code"], served)
@@ -74,11 +83,16 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     return answer | {"services": found}
 
 
-def status(services: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return the containers of this host's services.
+def status(services: list[str] | None = None, records: list[str] | None = None) -> dict[str, Any]:
+    """Return the containers of this host's services, also those that are missing or left over.
 
-    :returns: ``name``, ``service``, ``state``, ``health``, ``image`` and ``status`` (Docker's words,
-        such as ``Up 2 hours``) of each.
+    :param services: Names of services; all of this host also takes what others have left here.
+    :param records: Services whose API is asked, by the toolbox here, for what they hold for down: some
+        of nova, neutron, cinder.
+    :returns: ``containers``: see :func:`saltern.status.rows`, and ``said``, what a health check that
+        fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
+        run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
+        of those that should run), None if none were asked for.
 
     CLI Example:
 
@@ -86,12 +100,20 @@ def status(services: list[str] | None = None) -> list[dict[str, Any]]:
 
         salt aio saltern.status
     """
-    found = __salt__["container.list"]()
-    return [
-        {"name": name, **one}
-        for name, one in sorted(found.items())
-        if services is None or one["service"] in services
-    ]
+    names = _services(services)
+    rows = _rows(names)
+    # What Docker knows is as old as the last check, and nothing after a start.
+    doubtful = [one for one in rows if one["kind"] in ("starting", "unhealthy")]
+    checks = __salt__["container.checks"]([one["name"] for one in doubtful])
+    for one in doubtful:
+        check = checks[one["name"]]
+        one.update({"kind": "", "health": "healthy"} if check["healthy"] else {})
+        one["said"] = check["output"]
+    return {
+        "containers": rows,
+        "instances": _instances() if "libvirt" in names else None,
+        "records": _records(records) if records else None,
+    }
 
 
 def images(services: list[str] | None = None) -> dict[str, Any]:
@@ -262,14 +284,22 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
 def holdings(services: list[str] | None = None) -> dict[str, list[str]]:
     """Return what :py:func:`destroy` would remove, by kind: containers, volumes, folders, files.
 
+    :param services: As for :py:func:`destroy`.
+    :raises CommandExecutionError: A name cannot be that of a service.
+
     CLI Example:
 
     .. code-block:: bash
 
         salt aio saltern.holdings services='[glance]'
     """
-    chosen = _services(services)
-    whole = chosen == _services(None)
+    formulas = _cloud()["formulas"]
+    chosen = [*formulas] if services is None else services
+    for name in chosen:
+        if not _NAME.fullmatch(name):
+            raise CommandExecutionError(f"{name!r} is no name of a service")
+    # Of a host without services, named ones are not all that it has.
+    whole = set(formulas) <= set(chosen) and bool(formulas or not chosen)
     etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
     credentials, openrc, command, bundle = _for_people()
     held = {
@@ -303,9 +333,10 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
 
     Only what bears the label ``saltern.service`` and this cloud's prefix can be hit.
 
-    :param services: Names of services; all of this host also takes what services have left that do
-        not run here any more.
+    :param services: Names of services, also of such as do not run here any more, disabled, moved or gone;
+        all of this host also takes what those have left.
     :returns: What was removed, by kind.
+    :raises CommandExecutionError: A name cannot be that of a service.
 
     CLI Example:
 
@@ -319,13 +350,44 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     for name in held.get("volumes", []):
         __salt__["container.remove_volume"](name)
     formulas = _cloud()["formulas"]
-    for task in (task for name in _services(services) for task in formulas[name].get("once", [])):
-        __salt__["once.forget"](task["container"])
+    # Of a service that is gone nobody knows the tasks; its database, which they made, stays as well.
+    for name in formulas if services is None else services:
+        for task in formulas.get(name, {}).get("once", []):
+            __salt__["once.forget"](task["container"])
     for folder in held.get("folders", []):
         shutil.rmtree(folder)
     for path in held.get("files", []):
         Path(path).unlink()
     return held
+
+
+def _rows(names: list[str]) -> list[dict[str, Any]]:
+    """Return the rows of the containers of services; those of all services are all that are here."""
+    formulas = _cloud()["formulas"]
+    chosen = None if len(names) == len(formulas) else names
+    return status_rows.rows(__salt__["container.snapshot"](), formulas, chosen)
+
+
+def _instances() -> list[str] | None:
+    """Return the ids of the instances that libvirt runs here."""
+    command = ["virsh", "--connect", "qemu:///system", "list", "--uuid", "--state-running"]
+    try:
+        found = __salt__["container.exec"]("libvirt", command, timeout=20)
+    except CommandExecutionError:
+        return None  # its container is a finding of its own
+    return found["stdout"].split() if found["retcode"] == 0 else None
+
+
+def _records(services: list[str]) -> dict[str, Any]:
+    """Return what services of OpenStack hold for down, asked in the toolbox."""
+    try:
+        done = __salt__["container.exec"]("toolbox", ["list-down", *services], timeout=40)
+        text = done["stderr"].strip()[-1000:]
+        if done["retcode"] == 0:
+            return json.loads(done["stdout"])
+    except CommandExecutionError as error:
+        text = str(error)
+    return {"down": [], "errors": dict.fromkeys(services, text), "instances": {}}
 
 
 @contextlib.contextmanager
@@ -376,7 +438,8 @@ def _decided_by(names: list[str], code_: str, served: str) -> str:
         "containers": containers,
     }
     etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
-    kept = [place / name for place in (etc / "services", var / "keyrings") for name in names]
+    places = (etc / "services", var / "keyrings", var / "certificates")
+    kept = [place / name for place in places for name in names]
     return unchanged.digest(inputs, [*kept, var / "once"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saltern import logs, orphans, plan, status
+from saltern import findings, logs, orphans, plan, status
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -14,7 +14,8 @@ def output(data: Any, **kwargs: Any) -> str:
         data = data["data"]
     if not isinstance(data, Mapping) or not data:
         return str(data)
-    return "\n\n".join(_TEXTS.get(kind, str)(value) for kind, value in data.items())
+    shown = {kind: value for kind, value in data.items() if kind != "retcode"}
+    return "\n\n".join(_TEXTS.get(kind, str)(value) for kind, value in shown.items())
 
 
 def _secrets(value: Mapping[str, Any]) -> str:
@@ -39,7 +40,10 @@ def _renewed(names: Sequence[str]) -> str:
 
 _TEXTS = {
     "plan": plan.text,
+    "leftovers": findings.left_text,
     "status": status.text,
+    "instances": status.instances_text,
+    "findings": findings.text,
     "certificates": status.certificates,
     "logs": logs.text,
     "genpwd": _secrets,

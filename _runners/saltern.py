@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,22 @@ import salt.utils.event
 from salt.exceptions import SaltException
 
 from saltern import certificates as certs
-from saltern import fleet, inventory, lock, progress, screen, secrets, starts, templates
+from saltern import (
+    findings,
+    fleet,
+    inventory,
+    lock,
+    progress,
+    rollout,
+    screen,
+    secrets,
+    starts,
+    templates,
+)
 from saltern import logs as collected
 from saltern import orphans as left
+from saltern import plan as plans
+from saltern import status as state
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run
@@ -38,9 +51,13 @@ _log = logging.getLogger(__name__)
 def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
     """Show what ``orch.deploy`` would change, as diffs with secrets hidden; nothing is changed.
 
+    Also what it would find: states that fail, what cannot be asked, containers that are not up. Then the
+    exit code is 1. What services that are gone have left would stay; it is listed with what removes it.
+
     :param services: Names of services; None is all.
     :param hosts: Minion ids; None is all.
-    :returns: Host to service to the states that would change; ``--out json`` prints it as data.
+    :returns: Host to service to the states with a finding, and ``leftovers``; ``--out json`` prints it as
+        data.
 
     CLI Example:
 
@@ -52,20 +69,26 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
     try:
         run, phase = _run(services, hosts), _phase("plan")
         phase.warn(run.cloud.warnings)
-        plans = run.ask_plans(phase, 600)
+        run.ask_plans(phase, 600)
     except (SalternError, SaltException) as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
-    return _shown("plan", plans)
+    stays = findings.of_leftovers(run.leftovers)
+    more = {"leftovers": stays} if stays else {}
+    return _shown("plan", run.plans, **more, **_retcode(plans.trusted(run.plans)))
 
 
 def status(
     services: list[str] | None = None, hosts: list[str] | None = None, certificates: bool = False
 ) -> Shown:
-    """Show what runs: a row a container of every host, with its state, health, image and age.
+    """Show what runs and what should, and what is not well; then the exit code is 1.
+
+    A row a container of every host, also those that are missing or left over. Nova, Neutron and Cinder
+    are asked whom they hold for down, and the hosts which instances run.
 
     :param certificates: Also show until when every certificate is valid; otherwise those alone that
         expire within 30 days.
-    :returns: Host to its containers, and certificates; ``--out json`` prints it as data.
+    :returns: Host to its containers, instances, certificates, and findings with ``host``, ``name``,
+        ``finding`` and ``remedy``; ``--out json`` prints it as data.
 
     CLI Example:
 
@@ -76,16 +99,32 @@ def status(
     """
     try:
         run = _run(services, hosts)
-        answers = run.fleet.call(_phase("status"), "saltern.status", run.calls(), 60)
+        calls, asked_on = run.every_call(), _who_asks(run)
+        if asked_on:
+            calls[asked_on]["records"] = [name for name in state.ASKED if name in run.services]
+        answers, silent = run.fleet.answers(_phase("status"), "saltern.status", calls, 90)
+        for host in [host for host, one in answers.items() if "containers" not in one]:
+            del answers[host]
+            silent.append(fleet.other_code(host))
         stored = certs.read(inventory.certificates_folder(__opts__))
     except (SalternError, SaltException) as error:
         return _failed("See what runs", error, "salt-run saltern.status")
-    shown = [
-        asdict(one)
-        for one in certs.expiries(stored, certs.now())
-        if certificates or one.days < _SOON_DAYS
+    expiries = certs.expiries(stored, certs.now())
+    rows = {host: one["containers"] for host, one in answers.items()}
+    records = answers.get(asked_on, {}).get("records") or {}
+    running = {host: one["instances"] for host, one in answers.items()}
+    instances = state.instances(records.get("instances", {}), running)
+    found = [
+        *findings.of_failures(silent),
+        *findings.of_containers(rows, _recoveries(run.cloud)),
+        *findings.of_records(records, run.cloud.hosts, asked_on),
+        *findings.of_instances(instances),
+        *findings.of_certificates(expiries),
     ]
-    return _shown("status", answers, **({"certificates": shown} if shown else {}))
+    shown = [asdict(one) for one in expiries if certificates or one.days < _SOON_DAYS]
+    parts: Shown = {"instances": instances} if "instances" in records else {}
+    parts |= {"certificates": shown} if shown else {}
+    return _shown("status", rows, **parts, findings=found, **_retcode(not found))
 
 
 def logs(
@@ -389,6 +428,16 @@ def _cloud() -> Cloud:
     return cloud
 
 
+def _who_asks(run: Run) -> str:
+    """Return the host whose toolbox asks Nova, Neutron and Cinder; nothing if the run has none of them."""
+    toolbox = run.services["toolbox"].hosts if "toolbox" in run.services else ()
+    return toolbox[0] if toolbox and set(state.ASKED) & set(run.services) else ""
+
+
+def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:
+    return {name: one.recovery for name, one in rollout.clustered(cloud).items()}
+
+
 def _run(services: list[str] | None, hosts: list[str] | None) -> Run:
     return fleet.begin(__opts__, _cloud(), services or [], hosts or [])
 
@@ -404,8 +453,13 @@ def _shown(kind: str, data: Any, **more: Any) -> Shown:
     return {"outputter": "saltern", "data": {kind: data, **more}}
 
 
+def _retcode(well: bool) -> Shown:
+    """Return the part of the data by which salt-run exits with 1; beside it `--out` would show Salt's own."""
+    return {} if well else {"retcode": 1}
+
+
 def _failed(what: str, error: Exception, again: str) -> Shown:
     screen.end_quietly()
     failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
     text = progress.failure_block(what, failures, again)
-    return {"outputter": "saltern", "data": {"failed": text}, "retcode": 1}
+    return {"outputter": "saltern", "data": {"failed": text, **_retcode(False)}}

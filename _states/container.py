@@ -11,6 +11,8 @@ from typing import Any
 import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
+from saltern import plan as plans
+
 Return = dict[str, Any]
 
 _LOG_LINES = 30
@@ -20,6 +22,7 @@ _DONE = {
     "replace": "was replaced and is up",
     "start": "was started and is up",
     "check": "is up",
+    "clean": "is up; what a failed replacement had left was removed",
     "nothing": "is up, as wanted",
 }
 
@@ -35,7 +38,8 @@ def running(
     """A container runs, made from this image, config and spec, and is healthy.
 
     A change replaces the container; if the new one does not become healthy within ``deadline``
-    seconds, the old one runs again and the state fails with the new one's last lines.
+    seconds, the old one runs again and the state fails with the new one's last lines. One that is as
+    wanted but not healthy is waited for as long; in test mode the comment says so and there is no change.
 
     name
         The container's name without the prefix.
@@ -71,8 +75,7 @@ def running(
         if plan["action"] == "nothing":
             return {**ret, "comment": plan["comment"]}
         if __opts__["test"]:
-            result = None if plan["changes"] else True
-            return {**ret, "result": result, "changes": plan["changes"], "comment": plan["comment"]}
+            return {**ret, **_planned(name, plan)}
         done = __salt__["container.running"](name, **wanted)
     except CommandExecutionError as error:
         return {**ret, "result": False, "comment": str(error)}
@@ -197,6 +200,24 @@ def ran(
     except CommandExecutionError as error:
         return {**ret, "result": False, "comment": str(error)}
     return {**ret, "changes": due, "comment": f"{name} has run"}
+
+
+def _planned(name: str, plan: Mapping[str, Any]) -> Return:
+    """Return what test mode says of a plan: a change, or that what is as wanted is not up.
+
+    What Docker knows of a container's health is as old as the last check, and nothing after a start.
+    """
+    changes = plan["changes"]
+    if plan["action"] == "check" and "replacement" not in changes:
+        check = __salt__["container.check"](name)
+        if not check["healthy"]:
+            one = __salt__["container.list"]().get(name, {})
+            state = one.get("health") if one.get("state") == "running" else one.get("state")
+            comment = f"{plans.NOT_UP}{name} is {state or 'missing'}: {check['output']}"
+            return {"result": None, "comment": comment}
+    if not changes:
+        return {"comment": f"{name} {_DONE['check']}"}
+    return {"result": None, "changes": changes, "comment": plan["comment"]}
 
 
 def _ret(name: str) -> Return:

@@ -31,6 +31,7 @@ from saltern import (
     removal,
     rollout,
     screen,
+    status,
 )
 from saltern import certificates as certs
 from saltern.errors import SalternError
@@ -48,6 +49,7 @@ def validated(
     certificates: bool = True,
     services: Sequence[str] = (),
     takes: Sequence[str] = ("services", "hosts", "wait"),
+    anywhere: bool = False,
 ) -> dict[str, Any]:
     """Stop unless command and pillar are right, secrets and certificates are there; nothing has been changed yet.
 
@@ -58,6 +60,7 @@ def validated(
     :param certificates: False if they are yet to be made.
     :param services: The only services that this table is for; the command cannot choose others.
     :param takes: Keys that the command may carry, see :mod:`saltern.command`.
+    :param anywhere: The command may name services that the cloud does not have any more.
 
     .. code-block:: yaml
 
@@ -81,6 +84,7 @@ def validated(
             services or command.get("services", []),
             [host for host in cloud.hosts if host != gone] if gone else command.get("hosts", []),
             command,
+            anywhere,
         )
         placed = sum(1 for one in run.services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(run.hosts), 'host')}."
@@ -146,15 +150,18 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
 def planned(name: str, deadline: float = 600) -> dict[str, Any]:
     """Learn from every host what would change, in the same job that does the preflight.
 
+    A state that fails already stops the run. What is not up is no change but work: it is waited for.
+    What cannot be asked yet is asked again when the services before it have come up.
+
     :param deadline: Seconds a host has for its answer.
     """
     with _phase(name) as (phase, ret):
         run = _run()
-        run.plans = run.ask_plans(phase, deadline)
+        run.ask_plans(phase, deadline)
         fleet.stop_for(plan.failures(run.plans))
-        work, _ = run.work()
-        names = [f"{service} on {', '.join(hosts)}" for service, hosts in work.items()]
-        ret["comment"] = f"Changes: {'; '.join(names)}." if names else "Nothing to change."
+        ret["comment"] = " ".join(
+            filter(None, (plan.summary(run.plans), status.left_summary(run.leftovers)))
+        )
     return ret
 
 
@@ -189,7 +196,7 @@ def formed(
 def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[str, Any]:
     """Apply what is planned: each service when all that it requires is done, its first host first.
 
-    Only services and hosts on which the plan has changes are touched. The gate to the next step is
+    Only services and hosts on which the plan has an entry are touched. The gate to the next step is
     the state itself: ``container.running`` waits until its container is healthy.
 
     :param deadline: Seconds one service may take on one host.
@@ -204,12 +211,18 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
         elif __opts__["test"]:
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
-            changed = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            done = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            changed = {
+                service: {host: states for host, states in where.items() if states}
+                for service, where in done.items()
+                if any(where.values())
+            }
             ret["changes"] = changed
             hosts = {host for where in changed.values() for host in where}
-            ret["comment"] = (
-                f"Changed {count(len(changed), 'service')} on {count(len(hosts), 'host')}.{note}"
-            )
+            what = f"Changed {count(len(changed), 'service')} on {count(len(hosts), 'host')}."
+            same = [service for service in done if service not in changed]
+            up = f" Up, and nothing had to change: {', '.join(same)}." if same else ""
+            ret["comment"] = f"{what if changed else ''}{up}{note}".strip()
     return ret
 
 
@@ -426,14 +439,20 @@ def removed(name: str, deadline: float = 900) -> dict[str, Any]:
 
 
 def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
-    """Remove the services of the run from its hosts, with their data.
+    """Remove the services of the run from its hosts, with their data, also what those have left that the
+    cloud does not have any more.
 
     What each host would lose, and what stays elsewhere, is said first and needs ``confirm``.
 
     :param deadline: Seconds a host has.
     """
     with _phase(name) as (phase, ret):
-        run, calls = _run(), _run().calls()
+        run, calls = _run(), _run().every_call()
+        for service in [one for one in run.services if one not in run.cloud.services]:
+            asked = {host: {"services": [service]} for host in run.hosts}
+            if not any(run.fleet.call(phase, "saltern.holdings", asked, deadline).values()):
+                wrong = problems.unknown("pillar:services", service, run.cloud.services, "service")
+                raise RolloutError([Failure(f"no host has anything of {service}; {wrong}")])
         held = run.fleet.call(phase, "saltern.holdings", calls, deadline)
         kept = removal.kept(run.cloud, run.services)
         _orchestration().confirm(phase, "this removes data for good", removal.lines(held, kept))

@@ -106,7 +106,7 @@ class Fleet:
             busy = {host: job for host, job in busy.items() if job}
             answers |= {host: found[host] for host in found if host not in (*old, *busy)}
             if old and synced == wanted:
-                raise RolloutError([failed.get(host, _other_code(host)) for host in old])
+                raise RolloutError([failed.get(host, other_code(host)) for host in old])
             if old:
                 # The checkout may change meanwhile: then once more.
                 synced = wanted
@@ -304,18 +304,29 @@ class Run:
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
+    leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
         """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""
+        return {host: call for host, call in self.every_call(**kwargs).items() if call["services"]}
+
+    def every_call(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
+        """Return what :meth:`calls` does, also for hosts without a service: they may have had one.
+
+        Of a run that is limited to services, those hosts are left out.
+        """
+        whole = set(self.services) == set(self.cloud.services)
         named = {
             host: [name for name, one in self.services.items() if host in one.hosts]
             for host in self.hosts
         }
-        return {host: {"services": names, **kwargs} for host, names in named.items() if names}
+        return {
+            host: {"services": names, **kwargs} for host, names in named.items() if names or whole
+        }
 
     def plan_calls(self) -> dict[str, dict[str, Any]]:
         """Return the arguments of ``saltern.plan`` for each host."""
-        calls = self.calls()
+        calls = self.every_call()
         served_for = functools.cache(self.fleet.served)
         with_database = {
             one.hosts[0] for one in self.services.values() if one.database and one.hosts
@@ -325,14 +336,16 @@ class Run:
                 call["served"] = served_for(tuple(call["services"]))
         return calls
 
-    def ask_plans(self, phase: Phase, deadline: float) -> dict[str, plan.Plan]:
-        """Return what would change: host to its plan.
+    def ask_plans(self, phase: Phase, deadline: float) -> None:
+        """Learn what would change, host to its plan, and what services that are gone have left there.
 
         :param deadline: Seconds a host has for its answer.
         :raises RolloutError: A host is silent or fails.
         """
         answers = self.fleet.ask(phase, "saltern.plan", self.plan_calls(), deadline)
-        return {host: answer["services"] for host, answer in answers.items()}
+        self.plans = {host: answer["services"] for host, answer in answers.items()}
+        left = {host: answer["leftovers"] for host, answer in answers.items()}
+        self.leftovers = {host: found for host, found in left.items() if found}
 
     def work(self, only: str | None = None) -> tuple[dict[str, list[str]], dict[str, str]]:
         """Return service to hosts of what this run changes, and what it leaves out with the reason.
@@ -350,15 +363,18 @@ def begin(
     services: Iterable[str],
     hosts: Iterable[str],
     command: Command | None = None,
+    anywhere: bool = False,
 ) -> Run:
     """Return a run that is limited to some services and hosts.
 
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param services: Names given by the operator; none means all. ``hosts`` alike.
     :param command: What the operator has typed.
+    :param anywhere: See :func:`saltern.rollout.narrow`.
     :raises SalternError: See :func:`saltern.rollout.narrow`.
     """
-    chosen, where = rollout.narrow(rollout.graph(cloud), list(cloud.hosts), services, hosts)
+    known = rollout.graph(cloud)
+    chosen, where = rollout.narrow(known, list(cloud.hosts), services, hosts, anywhere)
     return Run(connect(opts), chosen, where, cloud, command or Command())
 
 
@@ -434,9 +450,10 @@ def _silent(host: str) -> str:
     )
 
 
-def _other_code(host: str) -> Failure:
+def other_code(host: str) -> Failure:
+    """Return the failure of a host that does not have the master's extension code."""
     return Failure(
-        "has other extension code than the master even after saltutil.sync_all",
+        "has other extension code than the master",
         host,
-        remedy=f"salt {host} saltutil.sync_all; read the minion's log",
+        remedy=f"salt {host} saltutil.sync_all; if that does not help, read the minion's log",
     )

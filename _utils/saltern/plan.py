@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 import yaml
 
 from saltern import secrets
-from saltern.progress import Failure, count, states_of
+from saltern.progress import Failure, count, logs_of, states_of
+
+# How the comment of a state begins that cannot say in test mode what it would change.
+UNKNOWN = "cannot be asked: "
+# How it begins where nothing differs, but what should run is not up.
+NOT_UP = "is not up: "
 
 Change = dict[str, Any]
 Plan = dict[str, list[Change]]
 
 
+class Kind(Enum):
+    """What an entry of a plan says; its mark in the text."""
+
+    CHANGES = "*"
+    FAILS = "!"
+    UNKNOWN = "?"
+    NOT_UP = "-"
+
+
+def kind(change: Mapping[str, Any]) -> Kind:
+    """Return what an entry of a plan says: only :attr:`Kind.CHANGES` would change something."""
+    if change["result"] is False:
+        return Kind.FAILS
+    if change["result"] is None and not change["changes"]:
+        for prefix, one in ((UNKNOWN, Kind.UNKNOWN), (NOT_UP, Kind.NOT_UP)):
+            if str(change["comment"]).startswith(prefix):
+                return one
+    return Kind.CHANGES
+
+
 def of_states(running: Mapping[str, Mapping[str, Any]], hidden: Any = None) -> Plan:
-    """Return what a state run in test mode would change, service to changes in their order.
+    """Return what a state run in test mode found, service to entries in their order.
+
+    An entry is a change, a failure, or a finding that is none of both, see :func:`kind`.
 
     :param running: Return of ``state.highstate``: states by tag.
     :param hidden: Nested mapping of secrets; none of their values is in the result.
@@ -45,7 +73,10 @@ def hide(value: Any, hidden: Any) -> Any:
 
 
 def work(plans: Mapping[str, Plan], services: Iterable[str]) -> dict[str, list[str]]:
-    """Return the hosts on which each service changes; services that change nowhere are left out.
+    """Return the hosts on which each service is applied; services that need it nowhere are left out.
+
+    That is where it changes, and also where something is not up, which is waited for, or could not be
+    asked, which is asked again when the services before have come up.
 
     :param plans: Host to its plan.
     :param services: The services of the run.
@@ -58,11 +89,47 @@ def failures(plans: Mapping[str, Plan]) -> list[Failure]:
     """Return the states that already fail in test mode."""
     return [
         Failure(change["comment"], host, service, change["state"], states_of(host, service))
-        for host, plan in plans.items()
-        for service, changes in plan.items()
-        for change in changes
-        if change["result"] is False
+        for host, service, change in _entries(plans)
+        if kind(change) is Kind.FAILS
     ]
+
+
+def trusted(plans: Mapping[str, Plan]) -> bool:
+    """Return whether nothing failed, everything could be asked and all that there is runs."""
+    return all(
+        kind(change) is Kind.CHANGES and not _starts(change) for _, _, change in _entries(plans)
+    )
+
+
+def summary(plans: Mapping[str, Plan]) -> str:
+    """Return in a sentence or more what is to be done where."""
+    said = []
+    for one, words in (
+        (Kind.CHANGES, "Changes"),
+        (Kind.NOT_UP, "Not up, waited for"),
+        (Kind.UNKNOWN, "Cannot be asked yet"),
+    ):
+        found: dict[str, dict[str, None]] = {}
+        for host, service, change in _entries(plans):
+            if kind(change) is one:
+                found.setdefault(service, {})[host] = None
+        if found:
+            places = "; ".join(f"{name} on {', '.join(hosts)}" for name, hosts in found.items())
+            said.append(f"{words}: {places}.")
+    return " ".join(said) or "Nothing to change."
+
+
+def _entries(plans: Mapping[str, Plan]) -> Iterator[tuple[str, str, Change]]:
+    for host, plan in plans.items():
+        for service, changes in plan.items():
+            for change in changes:
+                yield host, service, change
+
+
+def _starts(change: Mapping[str, Any]) -> bool:
+    """Return whether a container is there and does not run."""
+    state = change["changes"].get("state") if isinstance(change["changes"], Mapping) else None
+    return isinstance(state, Mapping) and state.get("new") == "running"
 
 
 def beyond_configuration(plans: Mapping[str, Plan]) -> dict[str, str]:
@@ -82,23 +149,36 @@ def beyond_configuration(plans: Mapping[str, Plan]) -> dict[str, str]:
 
 
 def text(plans: Mapping[str, Plan]) -> str:
-    """Return the plans of all hosts as a text: host, service, state, then what changes in it."""
+    """Return the plans of all hosts as a text: host, service, state, then what was found of it."""
     lines: list[str] = []
     for host, plan in plans.items():
         lines.append(host if plan else f"{host}: nothing to change")
         for service, changes in plan.items():
             lines.append(f"  {service}")
             for change in changes:
-                mark = "!" if change["result"] is False else "*"
-                lines.append(f"    {mark} {change['state']}")
-                if change["result"] is False or not change["changes"]:
+                found = kind(change)
+                lines.append(f"    {found.value} {change['state']}")
+                if found is not Kind.CHANGES or not change["changes"]:
                     lines += _indent(str(change["comment"]))
                 lines += _indent(_changes(change["changes"]))
-    states = sum(len(changes) for plan in plans.values() for changes in plan.values())
-    services = len({service for plan in plans.values() for service in plan})
-    what = f"{count(states, 'state')} of {count(services, 'service')}" if states else "Nothing"
-    lines.append(f"\n{what} would change.")
-    return "\n".join(lines).lstrip("\n")
+                if found is Kind.NOT_UP or _starts(change):
+                    lines += _indent(f"next: {logs_of(host, service)}")
+    return "\n".join([*lines, "", _total(plans)]).lstrip("\n")
+
+
+def _total(plans: Mapping[str, Plan]) -> str:
+    found = [(service, kind(change)) for _, service, change in _entries(plans)]
+    changes = [service for service, one in found if one is Kind.CHANGES]
+    what = f"{count(len(changes), 'state')} of {count(len(set(changes)), 'service')}"
+    said = [f"{what if changes else 'Nothing'} would change"]
+    for one, words in (
+        (Kind.FAILS, "failed"),
+        (Kind.UNKNOWN, "could not be asked"),
+        (Kind.NOT_UP, "not up"),
+    ):
+        number = sum(1 for _, other in found if other is one)
+        said += [f"{number} {words}"] if number else []
+    return "; ".join(said) + "."
 
 
 def _indent(block: str) -> list[str]:

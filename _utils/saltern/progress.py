@@ -106,6 +106,11 @@ def states_of(host: str, service: str) -> str:
     return f"salt {host} state.sls {service} test=True shows its states"
 
 
+def logs_of(host: str, service: str) -> str:
+    """Return the command that shows what a service has logged on a host of late."""
+    return f"salt-run saltern.logs service={service} host={host}"
+
+
 def count(number: int, noun: str) -> str:
     """Return ``1 host`` or ``2 hosts``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

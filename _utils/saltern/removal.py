@@ -30,11 +30,19 @@ def kept(cloud: Any, removed: Mapping[str, Any]) -> list[str]:
     :param removed: Services to what of them is removed: their ``hosts``.
     """
     everywhere = [
-        name for name, one in removed.items() if set(one.hosts) == set(cloud.placement[name])
+        name
+        for name, one in removed.items()
+        if set(one.hosts) >= set(cloud.placement.get(name, []))
     ]
     stays = {name for name in cloud.services if name not in everywhere}
     said = []
     for name in everywhere if stays else []:
+        if name not in cloud.catalog:
+            said.append(
+                f"kept: databases, entries in Keystone, queues and secrets of {name}, if it has any: only of what "
+                "the pillar has enabled they can be listed"
+            )
+            continue
         formula = cloud.catalog[name]
         database = formula.get("database")
         if database and "mariadb" in stays:

@@ -73,6 +73,7 @@ def narrow(
     hosts: Sequence[str],
     only_services: Iterable[str] = (),
     only_hosts: Iterable[str] = (),
+    anywhere: bool = False,
 ) -> tuple[Graph, list[str]]:
     """Return the graph and the hosts that a run is limited to.
 
@@ -80,17 +81,21 @@ def narrow(
     :param hosts: The whole cloud's minion ids.
     :param only_services: Names given by the operator; none means all.
     :param only_hosts: Minion ids given by the operator; none means all.
+    :param anywhere: The services given may be such as the cloud does not have any more, and each may have
+        left something on every chosen host.
     :raises SalternError: A name is unknown, or a chosen service runs on no chosen host.
     """
     only_services, only_hosts = list(only_services), list(only_hosts)
     for kind, names, known in (
-        ("services", only_services, services),
+        ("services", () if anywhere else only_services, services),
         ("hosts", only_hosts, hosts),
     ):
         for name in names:
             if name not in known:
                 raise SalternError(str(problems.unknown(f"pillar {kind}", name, known, kind[:-1])))
     chosen_hosts = [host for host in hosts if host in (only_hosts or hosts)]
+    if anywhere and only_services:
+        return {name: Service(name, tuple(chosen_hosts)) for name in only_services}, chosen_hosts
     chosen = {
         name: replace(service, hosts=tuple(one for one in service.hosts if one in chosen_hosts))
         for name, service in services.items()

@@ -3,6 +3,7 @@
 Check the pillar and the secrets:
   rollout.validated:
     - takes: [services, hosts, wait, confirm]
+    - anywhere: True
     - failhard: True
 
 Take the lock of the cloud:

@@ -127,11 +127,6 @@ def test_fernet_rotation_replaces_no_container_and_keeps_tokens(cloud):
     cloud.openstack("token", "revoke", token)
 
 
-def test_status_shows_every_container(cloud):
-    shown = cloud.salt_run("saltern.status").stdout
-    assert not [name for name in cloud.containers() if name not in shown], shown
-
-
 def test_configuration_passes_the_services_own_checkers(cloud):
     cloud.orch("validate_config")
 

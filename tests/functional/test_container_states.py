@@ -61,6 +61,34 @@ def test_running_takes_a_whole_change_and_its_return(state, web):
     assert "build it" in failed["comment"]
 
 
+def test_what_is_as_wanted_but_not_up_is_a_finding_and_no_change(state, call, web):
+    """Docker says `starting` for a whole interval; the check itself says what is true."""
+    state("running", **web)
+    up = state("running", test=True, **web)
+    assert (up["result"], up["changes"]) == (True, {})
+    call("container.exec", "web", ["busybox", "rm", "/tmp/up"])
+    down = state("running", test=True, **web)
+    assert (down["result"], down["changes"]) == (None, {})
+    assert down["comment"].startswith("is not up: web is starting: exit code 1")
+    assert call("container.checks", ["web"]) == {"web": {"healthy": False, "output": "exit code 1"}}
+    failed = state("running", **{**web, "deadline": 1})
+    assert failed["result"] is False and "is not healthy after 1 s" in failed["comment"]
+
+
+def test_what_a_failed_replacement_left_goes_when_the_mistake_is_undone(state, call, web):
+    """Test mode names it; the state removes it, and touches nothing else."""
+    state("running", **web)
+    wrong = {**web, "command": ["sh", "-c", "exit 1"]}
+    assert state("running", **wrong)["result"] is False
+    parts = {one["part"]: one["id"] for one in call("container.snapshot")}
+    assert set(parts) == {"", "failed"}
+    planned = state("running", test=True, **web)
+    assert planned["result"] is None and list(planned["changes"]) == ["failed"]
+    undone = state("running", **web)
+    assert undone["result"] is True and list(undone["changes"]) == ["failed"]
+    assert [(one["part"], one["id"]) for one in call("container.snapshot")] == [("", parts[""])]
+
+
 def test_stopped_and_absent_are_done_once(state, web):
     """Test mode says so first; a second run changes nothing."""
     state("running", **web)

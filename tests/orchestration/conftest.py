@@ -64,6 +64,53 @@ SERVICE = {
     },
 }
 REQUIRES = {"alpha": [], "beta": ["alpha"], "gamma": ["beta"]}
+# Services that only some tests switch on: a container on real Docker, and one that asks alpha.
+WEB = {
+    "summary": "A container that is healthy while a file is there",
+    "roles": ["control"],
+    "enabled": False,
+    "certificates": ["external"],
+    "containers": {
+        "web": {
+            "image": "web",
+            "command": [
+                "sh",
+                "-c",
+                'test -n "$BROKEN" && exit 1; touch /tmp/up; while :; do sleep 1; done',
+            ],
+            "tmpfs": ["/tmp"],
+            "healthcheck": {"test": ["test", "-e", "/tmp/up"], "interval": 1, "retries": 1},
+            "stop_timeout": 1,
+            "deadline": 5,
+        }
+    },
+}
+ORACLE = {
+    "summary": "Asks alpha in test mode",
+    "roles": ["control"],
+    "enabled": False,
+    "requires": ["alpha"],
+}
+ORACLE_SLS = """
+Ask alpha:
+  oracle.answers:
+    - name: {{ opts['root'] }}/alpha
+"""
+ORACLE_STATE = """
+from pathlib import Path
+
+from saltern import plan
+
+
+def answers(name):
+    ret = {"name": name, "result": True, "changes": {}, "comment": "It answers."}
+    if Path(name).exists():
+        return ret
+    why = f"there is no {Path(name).name}"
+    if __opts__["test"]:
+        return ret | {"result": None, "comment": f"{plan.UNKNOWN}{why}"}
+    return ret | {"result": False, "comment": why}
+"""
 
 
 @dataclass
@@ -218,8 +265,14 @@ def _files(folder: Path) -> None:
         service = {**SERVICE, "summary": f"Test service {name}", "requires": requires}
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(SERVICE_SLS)
+    for name, service, sls in (("web", WEB, "#!service\n"), ("oracle", ORACLE, ORACLE_SLS)):
+        home = folder / "formulas" / name
+        home.mkdir()
+        (home / "service.yml").write_text(yaml.safe_dump(service))
+        (home / "init.sls").write_text(sls)
     # A copy: tests must not fail because somebody saves a file while they run.
     shutil.copytree(ROOT / "salt", folder / "salt", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "salt/_states/oracle.py").write_text(ORACLE_STATE)
     (folder / "images/locks").mkdir(parents=True)
     (folder / "images/locks/2026.2.txt").touch()
     (folder / "images/users.yml").write_text("{}\n")

@@ -114,6 +114,18 @@ def test_a_container_that_is_not_healthy_is_waited_for(found):
     assert (decided.action, decided.changes) == (Action.CHECK, [])
 
 
+def test_what_a_failed_replacement_left_goes_when_the_mistake_is_undone():
+    """Not while a container is not up, and with the next replacement that succeeds."""
+    left = listed(part="failed", state="exited")
+    gone = Change("failed", "web.failed, kept for inspection", None)
+    undone = plan(listed(), left)
+    assert (undone.action, undone.changes) == (Action.CLEAN, [gone])
+    assert plan(listed(status="Up 1 hour (unhealthy)"), left).action is Action.CHECK
+    again = plan(listed(), left, spec=NEW)
+    assert again.action is Action.REPLACE and gone in again.changes
+    assert gone in plan(left).changes
+
+
 @pytest.mark.parametrize("state", ["exited", "created", "dead", "paused"])
 def test_a_stopped_container_is_started(state):
     """The same container."""

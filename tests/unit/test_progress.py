@@ -126,6 +126,70 @@ def test_a_plan_as_text_shows_diffs_and_old_and_new():
     )
 
 
+UNKNOWN = {
+    "state": "Create it",
+    "result": None,
+    "comment": f"{plan.UNKNOWN}refused",
+    "changes": {},
+}
+NOT_UP = {
+    "state": "Run db",
+    "result": None,
+    "comment": f"{plan.NOT_UP}db is starting",
+    "changes": {},
+}
+CHANGE = {"state": "Write it", "result": None, "comment": "", "changes": {"x.conf": "+a"}}
+STOPPED = {
+    "state": "Run api",
+    "result": None,
+    "comment": "",
+    "changes": {"state": {"old": "exited", "new": "running"}},
+}
+FAILS = {"state": "Run it", "result": False, "comment": "no image", "changes": {}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "trusted"),
+    [
+        (CHANGE, plan.Kind.CHANGES, True),
+        (STOPPED, plan.Kind.CHANGES, False),
+        (UNKNOWN, plan.Kind.UNKNOWN, False),
+        (NOT_UP, plan.Kind.NOT_UP, False),
+        (FAILS, plan.Kind.FAILS, False),
+        # A state of an operator's own that would do something it cannot name.
+        ({**CHANGE, "changes": {}}, plan.Kind.CHANGES, True),
+    ],
+)
+def test_an_entry_is_a_change_a_failure_or_a_finding(entry, kind, trusted):
+    assert plan.kind(entry) is kind
+    assert plan.trusted({"a": {"x": [CHANGE, entry]}, "b": {}}) is trusted
+
+
+def test_what_cannot_be_asked_or_is_not_up_is_work_but_no_change():
+    plans = {"a": {"db": [NOT_UP], "keystone": [UNKNOWN]}, "b": {}}
+    assert plan.work(plans, ["db", "keystone"]) == {"db": ["a"], "keystone": ["a"]}
+    assert plan.failures(plans) == []
+    assert plan.summary(plans) == (
+        "Not up, waited for: db on a. Cannot be asked yet: keystone on a."
+    )
+    assert plan.summary({"a": {}}) == "Nothing to change."
+    text = plan.text(plans)
+    assert (
+        "    - Run db\n        is not up: db is starting\n        next: salt-run saltern.logs"
+        in text
+    )
+    assert "    ? Create it\n        cannot be asked: refused\n" in text
+    assert text.endswith("Nothing would change; 1 could not be asked; 1 not up.")
+
+
+def test_the_plan_counts_changes_apart_from_findings():
+    plans = {"a": {"x": [CHANGE, FAILS, UNKNOWN], "y": [STOPPED]}, "b": {"x": [CHANGE]}}
+    assert plan.text(plans).endswith(
+        "3 states of 2 services would change; 1 failed; 1 could not be asked."
+    )
+    assert plan.summary(plans).startswith("Changes: x on a, b; y on a.")
+
+
 def test_services_that_change_nowhere_are_no_work():
     plans = {"a": {"keystone": [{}]}, "b": {"keystone": [{}], "own": [{}]}, "c": {}}
     assert plan.work(plans, ["mariadb", "keystone"]) == {"keystone": ["a", "b"]}

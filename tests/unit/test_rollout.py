@@ -101,6 +101,13 @@ def test_after_a_failure_nothing_new_starts():
     assert _steps(schedule) == []
 
 
+def test_a_removal_may_name_services_that_the_cloud_does_not_have_and_looks_on_every_host():
+    chosen, hosts = rollout.narrow(STACK, ["a", "b"], ["keystone", "gone"], ["b"], anywhere=True)
+    assert {name: one.hosts for name, one in chosen.items()} == {"keystone": ("b",), "gone": ("b",)}
+    assert hosts == ["b"]
+    assert rollout.narrow(STACK, ["a", "b"], anywhere=True) == rollout.narrow(STACK, ["a", "b"])
+
+
 def test_a_host_that_asks_a_database_always_plans_anew():
     services = {
         "mariadb": Service("mariadb", ("a", "b")),

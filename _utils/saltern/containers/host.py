@@ -101,12 +101,15 @@ class Host:
             todo = self.plan(spec, service, generation)
             if todo.action in (Action.CREATE, Action.REPLACE):
                 self._create(replacement, spec, service, generation, todo)
+            elif todo.action is Action.CLEAN:
+                self.engine.remove(replacement.failed)
             elif todo.action in (Action.START, Action.CHECK):
                 make_shared(spec.volumes)
                 verdict = replacement.start()
                 if not verdict.healthy:
                     logs = verdict.logs or "(it wrote nothing)"
                     raise SalternError(f"{spec.name} {verdict.reason}.\nIts last lines:\n{logs}")
+                self.engine.remove(replacement.failed)
         return plan
 
     def absent(self, name: str, volumes: bool = False) -> list[str]:

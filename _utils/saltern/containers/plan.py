@@ -21,6 +21,7 @@ class Action(Enum):
 
     NOTHING = "runs as wanted"
     CHECK = "runs as wanted, but is not healthy: wait for it"
+    CLEAN = "runs as wanted; what a failed replacement has left would be removed"
     START = "would be started"
     CREATE = "would be created"
     REPLACE = "would be replaced"
@@ -69,17 +70,22 @@ def decide(
         previous=bool(previous),
     )
     noted = [Change("replacement", "interrupted", step.value) for step in repair[:1]]
+    failed = snapshot.get(spec.name, actual.FAILED)
+    # It goes as soon as a container is up that is as wanted.
+    left = [Change("failed", f"{failed.full_name}, kept for inspection", None)] if failed else []
     if Step.RESTORE in repair and previous:
         current, running, changes = previous, False, differences(previous)
     if not current:
         new = f"{spec.image} (not here yet)" if image_id is None else spec.image
-        return Plan(Action.CREATE, [Change("container", None, new), *noted], repair, matches)
+        return Plan(Action.CREATE, [Change("container", None, new), *noted, *left], repair, matches)
     if changes:
-        return Plan(Action.REPLACE, changes + noted, repair, matches)
+        return Plan(Action.REPLACE, changes + noted + left, repair, matches)
     if current.state not in ("running", "restarting") or not running:
         state = Change("state", current.state, "running")
-        return Plan(Action.START, [state, *noted], repair, matches)
+        return Plan(Action.START, [state, *noted, *left], repair, matches)
     if repair:
         return Plan(Action.CHECK, noted, repair, matches)
     wait = current.state == "restarting" or current.health in ("unhealthy", "starting")
-    return Plan(Action.CHECK if wait else Action.NOTHING)
+    if wait:
+        return Plan(Action.CHECK, left)
+    return Plan(Action.CLEAN, left) if left else Plan(Action.NOTHING)
