@@ -60,6 +60,6 @@ def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
         raise CommandExecutionError(str(error)) from error
     answer = __salt__["container.exec"](_TOOLBOX, ["register", *arguments], stdin=wanted)
     if answer["retcode"]:
-        text = answer["stderr"].strip() or f"register ended with status {answer['exit_code']}"
+        text = answer["stderr"].strip() or f"register ended with status {answer['retcode']}"
         raise CommandExecutionError(secrets.mask(text, __pillar__["cloud"]["secrets"]))
     return json.loads(answer["stdout"])["changes"]

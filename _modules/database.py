@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
@@ -20,14 +21,22 @@ except ImportError:
     MISSING = "PyMySQL is not installed beside the Salt minion: pip install PyMySQL"
 
 
+Result = TypeVar("Result")
+
+# The server is not there, or went away: 2002 no socket, 2003 refused, 2006 gone, 2013 cut off (by HAProxy, when it
+# has no server), 1047 a Galera member without a quorum. https://mariadb.com/kb/en/mariadb-error-code-reference
+_AWAY = (1047, 2002, 2003, 2006, 2013)
+
+
 def __virtual__() -> bool | tuple[bool, str]:
     return (False, MISSING) if MISSING else True
 
 
-def present(service: str) -> bool:
+def present(service: str, patience: float = 0) -> bool:
     """Return whether a service's user can use its databases with the wanted password, and by TLS if so wanted.
 
     :param service: Name of the formula.
+    :param patience: Seconds in which a server that is away may come back.
     :raises CommandExecutionError: The database server does not answer.
 
     CLI Example:
@@ -38,13 +47,7 @@ def present(service: str) -> bool:
     """
     names, user, password = _wanted(service)
     try:
-        for name in names:
-            with _connection(user, password, name) as connection, connection.cursor() as cursor:
-                cursor.execute("SHOW CREATE USER")
-                (account,) = cursor.fetchone()
-                if ("REQUIRE SSL" in account) != _tls():
-                    return False
-        return True
+        return _patiently(lambda: _usable(names, user, password), patience)
     except pymysql.MySQLError as error:
         # 1044/1045/1698: access denied to the database or the server; 1049: no such database.
         if error.args and error.args[0] in (1044, 1045, 1049, 1698):
@@ -52,10 +55,11 @@ def present(service: str) -> bool:
         raise CommandExecutionError(_explain(error)) from error
 
 
-def create(service: str) -> None:
+def create(service: str, patience: float = 300) -> None:
     """Create the databases of a service and its user, or give the user its present password.
 
     :param service: Name of the formula.
+    :param patience: Seconds in which a server that is away may come back.
     :raises CommandExecutionError: The database server does not answer or refuses.
 
     CLI Example:
@@ -64,22 +68,47 @@ def create(service: str) -> None:
 
         salt aio database.create keystone
     """
-    names, user, password = _wanted(service)
     try:
         root = _context(service).secret("mariadb.root_password")
-        with _connection("root", root) as connection, connection.cursor() as cursor:
-            cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, password))
-            required = "SSL" if _tls() else "NONE"
-            cursor.execute(
-                f"ALTER USER %s@'%%' IDENTIFIED BY %s REQUIRE {required}", (user, password)
-            )
-            for name in names:
-                cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
-                cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
+        _patiently(lambda: _create(root, *_wanted(service)), patience)
     except pymysql.MySQLError as error:
         raise CommandExecutionError(_explain(error)) from error
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
+
+
+def _usable(names: list[str], user: str, password: str) -> bool:
+    """Return whether the account is as wanted; what it may not do is an error of MariaDB's."""
+    for name in names:
+        with _connection(user, password, name) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW CREATE USER")
+            (account,) = cursor.fetchone()
+            if ("REQUIRE SSL" in account) != _tls():
+                return False
+    return True
+
+
+def _create(root: str, names: list[str], user: str, password: str) -> None:
+    """Create databases and their user; may be done again at any point."""
+    required = "SSL" if _tls() else "NONE"
+    with _connection("root", root) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, password))
+        cursor.execute(f"ALTER USER %s@'%%' IDENTIFIED BY %s REQUIRE {required}", (user, password))
+        for name in names:
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
+            cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
+
+
+def _patiently(work: Callable[[], Result], patience: float) -> Result:
+    """Return what some work returns, done again and again while the server is away."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return work()
+        except pymysql.MySQLError as error:
+            if not error.args or error.args[0] not in _AWAY or time.monotonic() > end:
+                raise
+        time.sleep(1)
 
 
 def _wanted(service: str) -> tuple[list[str], str, str]:

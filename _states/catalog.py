@@ -6,6 +6,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from saltern import plan
+
 
 def registered(name: str, verify: bool = False, prune: bool | None = None) -> dict[str, Any]:
     """Keep the services, endpoints, users, projects and roles of all formulas in Keystone.
@@ -35,8 +37,7 @@ def registered(name: str, verify: bool = False, prune: bool | None = None) -> di
         if not __opts__["test"]:
             return ret | {"result": False, "comment": str(error)}
         # At the first deployment nothing is there yet that could be asked.
-        comment = f"Would register services, users and endpoints; Keystone cannot be asked: {error}"
-        return ret | {"result": None, "comment": comment}
+        return ret | {"result": None, "comment": f"{plan.UNKNOWN}{error}"}
     if not ret["changes"]:
         return ret | {"comment": "Keystone knows all services, users and endpoints."}
     things = ", ".join(ret["changes"])

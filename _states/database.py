@@ -6,11 +6,14 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
+from saltern import plan
 
-def present(name: str) -> dict[str, Any]:
+
+def present(name: str, patience: float = 300) -> dict[str, Any]:
     """Keep the database of a service, with its user and the user's password from the secrets.
 
     :param name: Name of the formula; its ``service.yml`` names the database.
+    :param patience: Seconds in which a server that is away may come back, as long as it may take to start.
 
     .. code-block:: yaml
 
@@ -19,17 +22,18 @@ def present(name: str) -> dict[str, Any]:
             - name: keystone
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
+    missing = {name: {"old": None, "new": "database and user"}}
     try:
-        if __salt__["database.present"](name):
-            return ret | {"comment": "The database and its user are there."}
+        if __opts__["test"]:
+            if not __salt__["database.present"](name):
+                comment = f"Would create the database of {name}."
+                return ret | {"result": None, "changes": missing, "comment": comment}
+        elif not __salt__["database.present"](name, patience):
+            __salt__["database.create"](name, patience)
+            comment = f"Created the database of {name} and its user."
+            return ret | {"changes": missing, "comment": comment}
     except CommandExecutionError as error:
-        if not __opts__["test"]:
-            return ret | {"result": False, "comment": str(error)}
-    ret["changes"] = {name: {"old": None, "new": "database and user"}}
-    if __opts__["test"]:
-        return ret | {"result": None, "comment": f"Would create the database of {name}."}
-    try:
-        __salt__["database.create"](name)
-    except CommandExecutionError as error:
-        return ret | {"result": False, "changes": {}, "comment": str(error)}
-    return ret | {"comment": f"Created the database of {name} and its user."}
+        if __opts__["test"]:
+            return ret | {"result": None, "comment": f"{plan.UNKNOWN}{error}"}
+        return ret | {"result": False, "comment": str(error)}
+    return ret | {"comment": "The database and its user are there."}

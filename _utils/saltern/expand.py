@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import certificates, templates
+from saltern import certificates, required, templates
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
@@ -48,6 +48,8 @@ def states(
         add(f"Deliver the {ring} of {service}", "keyring.present", name=ring, service=service)
     if "certificates" in formula:
         add(f"Deliver the certificates of {service}", "certificates.present", name=service)
+    if required.endpoints(service, cloud):
+        add(f"Wait until what {service} requires answers", "required.answers", name=service)
     if first and "database" in formula:
         add(f"Create the database of {service}", "database.present", name=service)
     for task in formula.get("once", []):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from saltern import secrets
+import pytest
 
-from .small_cloud import EXTERNAL, PREFIX, SERVICES, SmallCloud
+from saltern import plan, required, secrets
+
+from .small_cloud import EXTERNAL, INTERNAL, PREFIX, SERVICES, SmallCloud
 
 REGISTER = "Register services, users and endpoints"
 
@@ -153,3 +158,52 @@ def test_secrets_are_not_seen_from_outside(small_cloud: SmallCloud) -> None:
 
 def _get(cloud: SmallCloud, token: str, kind: str) -> list[dict]:
     return cloud.request("GET", f"/{kind}", token).body[kind]
+
+
+@pytest.mark.parametrize(
+    ("away", "service"),
+    [("mariadb", "keystone"), ("keystone-api", "glance"), ("haproxy", "glance")],
+)
+def test_what_is_only_starting_is_waited_for(
+    kept_cloud: SmallCloud, away: str, service: str
+) -> None:
+    kept_cloud.pillar[service] = {"workers": 3}
+    with _away(kept_cloud, away, seconds=8):
+        changed = kept_cloud.deploy(service)
+    # What was away is no reason to make anything anew.
+    assert set(changed) == {f"Write the configuration of {service}", f"Run {service}-api"} | (
+        {"Make sure of Keystone's administrator"} if service == "keystone" else set()
+    )
+
+
+def test_a_database_that_is_away_is_no_missing_database(small_cloud: SmallCloud) -> None:
+    with _away(small_cloud, "mariadb"):
+        told = small_cloud.apply("keystone", test=True)
+    for name in ("Create the database of keystone", REGISTER):
+        assert told[name]["changes"] == {}
+        assert told[name]["result"] is None
+        assert told[name]["comment"].startswith(plan.UNKNOWN)
+
+
+@contextmanager
+def _away(cloud: SmallCloud, name: str, seconds: float | None = None) -> Iterator[None]:
+    """Stop a container, until the end or for some seconds; HAProxy has noticed when this begins."""
+    port = {"mariadb": 3306, "keystone-api": 5000, "haproxy": 5000}[name]
+    kind = "tcp" if name == "mariadb" else "http"
+    endpoint = required.Endpoint(name, INTERNAL, port, kind, "/v3")
+
+    def start() -> None:
+        cloud.api.start(PREFIX + name)
+
+    cloud.api.stop(PREFIX + name)
+    while not required.why_not(endpoint):
+        pass
+    timer = threading.Timer(seconds or 0, start)
+    if seconds:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.join() if seconds else start()
+        while required.why_not(endpoint):
+            pass

@@ -1,0 +1,29 @@
+"""What a service of this host requires, asked through the load balancer as the service will."""
+
+from __future__ import annotations
+
+from salt.exceptions import CommandExecutionError
+
+from saltern import host, required
+from saltern.errors import SalternError
+
+
+def missing(service: str) -> dict[str, str]:
+    """Return what a service requires and does not answer behind HAProxy, with the reason.
+
+    :param service: Name of the formula.
+    :returns: For example ``{"mariadb at 10.0.0.9:3306": "the connection is closed at once"}``.
+    :raises CommandExecutionError: The pillar is wrong.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio required.missing keystone
+    """
+    try:
+        wanted = required.endpoints(service, host.cloud(__pillar__, __opts__))
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+    answers = {str(one): required.why_not(one) for one in wanted}
+    return {name: why for name, why in answers.items() if why}
