@@ -16,9 +16,6 @@ UNKNOWN = "cannot be asked: "
 # How it begins where nothing differs, but what should run is not up.
 NOT_UP = "is not up: "
 
-# How the comment of a state begins that cannot say in test mode what it would change.
-UNKNOWN = "cannot be asked: "
-
 Change = dict[str, Any]
 Plan = dict[str, list[Change]]
 
