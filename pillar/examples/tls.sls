@@ -1,4 +1,4 @@
-# Everything by TLS: certificates come from orch.certificates, or from the operator; docs/tls.md.
+# TLS wherever there is an option for it (docs/tls.md: what stays plain): certificates come from orch.certificates, or from the operator.
 saltern:
   release: "2026.2"
   internal_address: 10.0.0.9

@@ -10,6 +10,9 @@ import pytest
 import yaml
 from clouds import ROOT
 
+from saltern.images.catalog import _SCHEMA
+from saltern.images.options import schema as image_schema
+
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
 FORMULAS = {
@@ -84,6 +87,45 @@ def test_every_command_of_kolla_ansible_that_has_a_counterpart_is_mapped_to_it()
     text = (DOCS / "from-kolla-ansible.md").read_text()
     ours: set[str] = {"demo", "demo_destroy"}
     assert [verb for verb in sorted(VERBS - ours) if f"orch.{verb}" not in text] == []
+
+
+def test_what_is_said_not_to_be_there_yet_is_not_there():
+    there = {*CLOUD, *(path.stem for path in DOCS.glob("*.md")), "name", "fqdn"}
+    for path in PAGES:
+        text = path.read_text()
+        cells = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:1] == "|"]
+        claimed = " ".join(one[0] for one in cells if one[-1].startswith("not yet"))
+        claims = set(re.findall(r"[a-z]+", claimed))
+        claims |= {word.lower() for word in re.findall(r"[Tt]here is no (\w+) yet", text)}
+        assert claims & there == set(), path.name
+
+
+def test_every_container_has_its_row_among_those_of_kolla():
+    text = (DOCS / "from-kolla-ansible.md").read_text().replace("_", "-")
+    containers = {name for one in FORMULAS.values() for name in one.get("containers", {})}
+    assert [name for name in sorted(containers) if f"`{name}`" not in text] == []
+
+
+def test_clients_that_the_toolbox_is_said_to_lack_are_not_in_it():
+    image = yaml.safe_load((ROOT / "images/toolbox/image.yml").read_text())
+    for path in PAGES:
+        lacking = re.findall(r"([\w-]+client)\b[^.\n]*toolbox lacks", path.read_text())
+        assert not set(lacking) & set(image["python"]), path.name
+
+
+def test_the_page_of_images_has_every_kind_of_health_check():
+    script = (ROOT / "images/base/healthcheck").read_text()
+    kinds = re.findall(r'^    "(\w+) \d"', script, re.MULTILINE)
+    assert len(kinds) == 4
+    text = (DOCS / "images.md").read_text()
+    assert [kind for kind in kinds if f"`healthcheck {kind} " not in text] == []
+
+
+def test_the_page_of_images_has_every_key_and_every_option():
+    text = (DOCS / "images.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text))
+    assert set(image_schema()["properties"]) - named == set()
+    assert set(_SCHEMA["properties"]) - named == set()
 
 
 def test_the_page_of_tempest_says_which_areas_there_are_and_what_is_left_out():
