@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import salt.pillar
 
-from saltern import certificates, formulas, progress, secrets, spelling
+from saltern import certificates, formulas, progress, secrets, spelling, templates
 from saltern import cloud as clouds
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
@@ -38,7 +39,28 @@ def cloud(pillar: Mapping[str, Any], opts: Mapping[str, Any]) -> Cloud:
     found = clouds.load(pillar, known, clouds.releases(where["images"]))
     written = _compiled(opts, _renderer(opts).replace("yaml", "yaml_text"))
     found.problems += spelling.problems_of(pillar, written, known)
+    found.problems += _template_problems(found, where["formulas"])
     return found
+
+
+def _template_problems(cloud_: Cloud, roots: Iterable[str]) -> list[Problem]:
+    """Return what is wrong with the templates of the services that run, as far as it shows unrendered."""
+    wrong = []
+    for service in cloud_.services if not cloud_.problems else []:
+        places = [Path(root) / part for part in (f"{service}/files", "_common") for root in roots]
+
+        def source(name: str, places: list[Path] = places) -> str | None:
+            return next(
+                (one.read_text() for place in places if (one := place / name).is_file()), None
+            )
+
+        for name, declared in cloud_.catalog[service].get("config", {}).items():
+            if not declared.get("optional"):
+                wrong += [
+                    Problem(f"formulas/{service}/files", what, "Correct the template")
+                    for what in templates.faults(declared.get("template", name), source)
+                ]
+    return wrong
 
 
 def checked(opts: Mapping[str, Any]) -> Cloud:

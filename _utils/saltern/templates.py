@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import jinja2.nodes
 
 from saltern import certificates
 from saltern.errors import SalternError
@@ -222,6 +223,51 @@ def render(name: str, source: Source, context: Mapping[str, Any], form: str = "r
         raise SalternError(f"{error.name or name}, line {error.lineno}: {error.message}") from error
     except (jinja2.TemplateError, SalternError, TypeError, KeyError, IndexError) as error:
         raise SalternError(f"{name}{_line(error, name)}: {error}") from error
+
+
+def faults(name: str, source: Source) -> list[str]:
+    """Return what is wrong with a template without rendering it: what is missing, or wrong syntax.
+
+    :param name: Name that ``source`` knows.
+    :param source: Finds templates, also those that are imported.
+    """
+    text = source(name)
+    if text is None:
+        return [f"{name} does not exist"]
+    try:
+        tree = _tree(text)
+    except jinja2.TemplateSyntaxError as error:
+        return [f"{name}, line {error.lineno}: {error.message}"]
+    wrong: list[str] = []
+    for imported in tree.find_all(jinja2.nodes.Import):
+        if not isinstance(imported.template, jinja2.nodes.Const):
+            continue
+        other = imported.template.value
+        below = faults(other, source)
+        wrong += below
+        known = [] if below else _exported(source(other) or "")
+        wrong += [
+            f"{name}, line {node.lineno}: {other} has no {node.attr!r}"
+            for node in tree.find_all(jinja2.nodes.Getattr)
+            if isinstance(node.node, jinja2.nodes.Name)
+            and node.node.name == imported.target
+            and node.attr not in known
+            and not below
+        ]
+    return wrong
+
+
+@functools.lru_cache(maxsize=512)
+def _tree(text: str) -> jinja2.nodes.Template:
+    return _environment().parse(text)
+
+
+def _exported(text: str) -> set[str]:
+    """Return the names of a template's macros and of what it sets."""
+    tree = _tree(text)
+    sets = [one.target for one in tree.find_all(jinja2.nodes.Assign)]
+    names = {one.name for one in sets if isinstance(one, jinja2.nodes.Name)}
+    return names | {one.name for one in tree.find_all(jinja2.nodes.Macro)}
 
 
 def resolve(value: Any, context: Mapping[str, Any]) -> Any:

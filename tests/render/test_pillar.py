@@ -280,3 +280,29 @@ def words(schema: Any) -> Iterator[str]:
 def test_a_description_is_whole(schema):
     """A comma in an unquoted description begins another key."""
     assert set(words(schema)) - WORDS == set()
+
+
+@pytest.mark.parametrize(
+    ("service", "option"),
+    [
+        ("mariadb", "buffer_pool_mb"),
+        ("memcached", "memory_mb"),
+        ("rabbitmq", "memory_mb"),
+        ("nova-compute", "reserved_memory_mb"),
+    ],
+)
+def test_memory_that_a_host_does_not_have_is_found_by_its_prechecks(service, option):
+    host = "compute1" if service == "nova-compute" else "control1"
+    view = found({f"{service}|{option}": 65536}).view(host, {}, USERS)
+    held = {
+        memory: all(
+            templates.holds(
+                one["holds"],
+                templates.Context(view, service, templates.Machine(memory_mb=memory)),
+            )
+            for one in view["formulas"][service]["prechecks"]
+            if "holds" in one
+        )
+        for memory in (32768, 131072)
+    }
+    assert held == {32768: False, 131072: True}
