@@ -89,14 +89,14 @@ class Project:
     def __init__(self, admin):
         self.admin = admin
         password = secrets.token_hex(16)
-        self.project = admin.identity.create_project(name=NAME, domain_id="default")
-        self.user = admin.identity.create_user(
-            name=NAME, password=password, domain_id="default", default_project_id=self.project.id
-        )
-        role = admin.identity.find_role("member")
-        admin.identity.assign_project_role_to_user(self.project, self.user, role)
-        auth = {**admin.config.config["auth"], "username": NAME, "password": password}
-        self.cloud = admin.connect_as(**auth, project_name=NAME)
+        identity = admin.identity
+        # What a killed run has left serves again.
+        self.project = identity.find_project(NAME) or identity.create_project(name=NAME)
+        self.user = identity.find_user(NAME) or identity.create_user(name=NAME)
+        identity.update_user(self.user, password=password)
+        role = identity.find_role("member")
+        identity.assign_project_role_to_user(self.project, self.user, role)
+        self.cloud = admin.connect_as(username=NAME, password=password, project_name=NAME)
         self.image, self.flavor = admin.get_image("demo"), admin.get_flavor("demo")
         self.outside = next(iter(admin.network.networks(is_router_external=True)))
 
@@ -219,6 +219,7 @@ class Project:
 STOP.unlink(missing_ok=True)
 project = Project(openstack.connect())
 try:
+    project.emptied()
     while not over():
         with contextlib.suppress(GaveUpError):
             project.cycle()
