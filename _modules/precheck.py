@@ -56,7 +56,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.address(cloud, _addresses()),
         prechecks.vip(cloud, [network for _, network in host.networks()]),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
-        *prechecks.declared(cloud["formulas"], os.path.exists, _holds, _runs(client)),
+        *prechecks.declared(cloud["formulas"], os.path.exists, _holds, _runs()),
         *prechecks.certificates(cloud, certificates.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.ports(cloud, _listeners(client)),
@@ -149,16 +149,22 @@ def _holds(service: str, expression: str) -> bool:
     return templates.holds(expression, host.context(service, __pillar__, __opts__, __grains__))
 
 
-def _runs(client: Any) -> Callable[[str], bool]:
-    """Return whether a program runs outside of our containers, as a function of its name."""
+def _runs() -> Callable[[str], bool]:
+    """Return whether a program is one of the host's own, as a function of its name."""
 
     @functools.cache
     def programs() -> set[str]:
-        ours = _ours(client)
-        found = psutil.process_iter(["name"])
-        return {one.info["name"] for one in found if not ours(one.pid)}
+        return {one.info["name"] for one in psutil.process_iter(["name"]) if _on_the_host(one.pid)}
 
     return lambda name: name in programs()
+
+
+def _on_the_host(pid: int) -> bool:
+    """Return whether a process has the host's root file system; control groups tell less: libvirt leaves its own."""
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/root"), os.stat("/"))  # noqa: PTH116
+    except OSError:  # it has ended
+        return False
 
 
 def _names(cloud: dict[str, Any]) -> list[str]:

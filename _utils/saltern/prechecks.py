@@ -147,7 +147,7 @@ def declared(
 
     :param exists: Whether a path exists.
     :param holds: Whether an expression holds: takes the service and the expression.
-    :param runs: Whether a program of this name runs outside of our containers.
+    :param runs: Whether the host itself runs a program of this name.
     """
     rows = []
     for name, formula in formulas.items():
@@ -156,9 +156,11 @@ def declared(
             if path and not exists(path):
                 rows.append(check(name, False, f"{path} does not exist", one["remedy"]))
             if expression and not holds(name, expression):
-                rows.append(check(name, False, f"not so: {expression}", one["remedy"]))
-            if found := [program for program in one.get("none_runs", []) if runs(program)]:
-                rows.append(check(name, False, f"runs: {', '.join(found)}", one["remedy"]))
+                found = one.get("what") or f"requirement not met: {expression}"
+                rows.append(check(name, False, found, one["remedy"]))
+            if running := [program for program in one.get("none_runs", []) if runs(program)]:
+                found = f"the host itself runs {', '.join(running)}"
+                rows.append(check(name, False, found, one["remedy"]))
     return rows
 
 

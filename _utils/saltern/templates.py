@@ -85,6 +85,7 @@ class Context(dict[str, Any]):
             memcached_servers=self.memcached_servers,
             workers=self.workers,
             interface=self.interface,
+            interfaces_with=self.interfaces_with,
             catalog=self.catalog,
         )
 
@@ -182,6 +183,10 @@ class Context(dict[str, Any]):
             if ipaddress.ip_address(address) in network:
                 return name
         raise SalternError(f"{address} is in no network of this host: name its interface")
+
+    def interfaces_with(self, address: str) -> list[str]:
+        """Return the network interfaces of this host that have an address."""
+        return [name for name, own in self._machine.networks if own.split("/")[0] == address]
 
     def catalog(self) -> dict[str, dict[str, Any]]:
         """Return the catalogue entry of every running service that has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -128,3 +129,25 @@ def test_a_network_and_an_interface_are_in_one_bridge(options, words):
     found = cloud.load(TOPOLOGIES["multinode"] | {"openvswitch": options}, catalog).problems
     assert [problem.key for problem in found] == ["openvswitch:provider_networks"]
     assert words in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "ok"),
+    [
+        ({}, True),
+        ({"external_interface": "eth1"}, True),
+        ({"external_interface": "eth0"}, False),
+        ({"provider_networks": {"physnet2": "eth0"}}, False),
+    ],
+)
+def test_the_interface_of_the_hosts_own_address_cannot_be_bridged(options, ok):
+    here = copy.deepcopy(view("multinode", "compute1"))
+    here["services"]["openvswitch"]["options"] |= options
+    machine = templates.Machine(
+        networks=(("eth0", f"{here['host']['address']}/24"), ("eth1", "10.9.0.1/24"))
+    )
+    names = templates.Context(here, "openvswitch", machine)
+    wanted = [
+        one["holds"] for one in here["formulas"]["openvswitch"]["prechecks"] if "holds" in one
+    ]
+    assert [templates.holds(one, names) for one in wanted] == [ok]

@@ -318,6 +318,7 @@ def test_interfaces_and_paths_of_options_exist():
     wanted = [
         {"path": "/dev/x", "remedy": "Plug"},
         {"holds": "host.kvm", "remedy": "Set virt_type"},
+        {"holds": "no", "what": "eth0 is taken", "remedy": "Name another"},
         {"none_runs": ["ntpd", "chronyd"], "remedy": "Stop it"},
     ]
     formulas = {"libvirt": {"prechecks": wanted}}
@@ -328,9 +329,10 @@ def test_interfaces_and_paths_of_options_exist():
     rows = prechecks.declared(
         formulas, lambda path: False, lambda service, one: False, lambda program: program == "ntpd"
     )
-    assert [row["remedy"] for row in rows] == ["Plug", "Set virt_type", "Stop it"]
+    assert [row["remedy"] for row in rows] == ["Plug", "Set virt_type", "Name another", "Stop it"]
     assert [row["found"] for row in rows] == [
         "/dev/x does not exist",
-        "not so: host.kvm",
-        "runs: ntpd",
+        "requirement not met: host.kvm",
+        "eth0 is taken",
+        "the host itself runs ntpd",
     ]
