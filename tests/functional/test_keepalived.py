@@ -85,18 +85,25 @@ def test_a_host_that_is_cut_off_from_the_others_does_not_keep_the_address(member
     holder = until(lambda: only(hosts), "the address is served", 60)
     password = hosts.secret("mariadb.root_password")
 
-    def answers() -> bool:
+    def serving() -> str:
         login = {"user": "root", "password": password, "connect_timeout": 3, "read_timeout": 3}
-        with pymysql.connect(host=hosts.vip, **login) as connection:
-            return connection.open
+        with pymysql.connect(host=hosts.vip, **login) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT @@wsrep_node_name")
+            return cursor.fetchone()[0]
 
-    until(answers, "the database answers at the address")
+    # One member serves all, and keeps to it when the first one is back.
+    first = until(serving, "the database answers at the address")
+    hosts.call(first, None, "container.stopped", "mariadb")
+    second = until(lambda: serving() != first and serving(), "another member serves", 60)
+    hosts.call(first, None, "container.start", "mariadb", deadline=600)
+    time.sleep(20)
+    assert serving() == second
     cut = next(one for one in HOSTS if one != holder)
     part(hosts, cut, "-I")
     try:
         until(lambda: cut in holders(hosts), "it hears no other host and takes the address")
         until(lambda: only(hosts, wanted=holder), "it gives the address up", 120)
-        until(answers, "the database answers at the address again", 60)
+        until(serving, "the database answers at the address again", 60)
         # No host of them has a database, but they see each other: somebody keeps the address.
         for host in HOSTS:
             if host != cut:
