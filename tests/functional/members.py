@@ -15,7 +15,7 @@ from saltern import cloud, expand, formulas, generation, secrets, templates
 from saltern.formation import Actions, actions
 from saltern.rollout import clustered
 
-from .services import NAMESPACE
+from .services import NAMESPACE, certify, deliver
 
 HOSTS = ("one", "two", "three")
 
@@ -24,10 +24,12 @@ class Members:
     """Some services of a cloud of three control hosts.
 
     :ivar api: Docker's SDK, to look at what happens.
+    :ivar certificates: The cloud's, by name.
     """
 
     def __init__(self, opts: Mapping[str, Any], image: str, services: tuple[str, ...]) -> None:
         self.api = docker.APIClient(version="auto")
+        self.certificates: dict[str, str] = {}
         self._opts = opts
         self._prefix = opts["saltern"]["prefix"]
         self._image = image
@@ -178,12 +180,17 @@ class Members:
         self, host: str, made: cloud.Cloud, service: str | None = None
     ) -> tuple[dict[str, Any], templates.Context | None]:
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
-        view = made.view(host, self._secrets, users)
+        certify(made, self.certificates)
+        view = made.view(host, {**self._secrets, "certificates": self.certificates}, users)
         if not service:
             return view, None
         networks = (("eth0", f"{self.address(host)}/24"),)
         machine = templates.Machine(cpus=2, memory_mb=4096, networks=networks)
-        return view, templates.Context(view, service, machine)
+        context = templates.Context(view, service, machine)
+        context["certificates"] = str(Path(self._opts["saltern"]["var"], host, "certificates"))
+        if "certificates" in view["formulas"][service]:
+            deliver(view, service, Path(context["certificates"]))
+        return view, context
 
     def _loader(self, host: str, pillar: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return the execution modules of a host's minion and their context."""

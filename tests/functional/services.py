@@ -101,7 +101,7 @@ class Deployment:
         formula = view["formulas"][self.service]
         context["certificates"] = str(Path(self._loaded.opts["saltern"]["var"], "certificates"))
         if "certificates" in formula:
-            self._deliver(view, Path(context["certificates"], self.service))
+            deliver(view, self.service, Path(context["certificates"]))
         written = generation.render(self.service, formula, clouds.source(self.service), context)
         path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
         result: dict[str, Any] = {}
@@ -118,18 +118,9 @@ class Deployment:
 
     def _certificates(self, made: cloud.Cloud) -> dict[str, str]:
         """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""
-        needed, now = certificates.wanted(made), certificates.now()
-        reasons = certificates.plan(needed, self.certificates, "", now, 0)
-        if reasons:
-            self.certificates |= certificates.make(reasons, needed, {}, "", now)
+        if certify(made, self.certificates):
             self.trust = ssl.create_default_context(cadata=self.certificates["ca"])
         return self.certificates
-
-    def _deliver(self, view: dict[str, Any], folder: Path) -> None:
-        """Write the service's certificates where its containers see them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, (text, mode) in certificates.delivery(view, self.service).items():
-            files.write(folder / name, text, mode, view["formulas"][self.service]["uid"])
 
     def run(self, *command: str, stdin: str | None = None) -> str:
         """Run a command in the container and return its output; it must succeed."""
@@ -148,6 +139,23 @@ class Deployment:
     def _places(self) -> dict[str, str]:
         root = Path(self._loaded.opts["root_dir"])
         return {"log_dir": str(root / "build-log"), "state_dir": str(root / "build")}
+
+
+def certify(made: cloud.Cloud, store: dict[str, str]) -> bool:
+    """Add the certificates that a cloud needs and a store lacks; return whether there were any."""
+    needed, now = certificates.wanted(made), certificates.now()
+    reasons = certificates.plan(needed, store, "", now, 0)
+    if reasons:
+        store |= certificates.make(reasons, needed, {}, "", now)
+    return bool(reasons)
+
+
+def deliver(view: dict[str, Any], service: str, folder: Path) -> None:
+    """Write a service's certificates where its containers see them, below a host's folder of all."""
+    own = folder / service
+    own.mkdir(parents=True, exist_ok=True)
+    for name, (text, mode) in certificates.delivery(view, service).items():
+        files.write(own / name, text, mode, view["formulas"][service]["uid"])
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:

@@ -8,15 +8,35 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pika
 import pytest
 
 from .members import HOSTS, Members
-from .services import until
+from .services import NAMESPACE, until
 
 pytestmark = pytest.mark.clusters
 
+# As the services do it, through the library they do it with.
+CASTS = """
+import sys, time, oslo_messaging
+from oslo_config import cfg
+conf = cfg.CONF
+conf([], default_config_files=[])
+oslo_messaging.get_rpc_transport(conf, "rabbit://")
+for option, value in {"ssl": True, "ssl_ca_file": "/ca.pem"}.items():
+    conf.set_override(option, value, "oslo_messaging_rabbit")
+transport = oslo_messaging.get_rpc_transport(conf, open("/url").read())
+client = oslo_messaging.get_rpc_client(transport, oslo_messaging.Target(topic="t"), retry=3)
+while True:
+    try:
+        client.cast({}, "anything")
+        print("sent", flush=True)
+    except oslo_messaging.MessagingException as error:
+        print("failed:", error, flush=True)
+    time.sleep(0.5)
+"""
 SMALL = {"memory_mb": 512, "containers": {"rabbitmq": {"deadline": 600}}}
 
 
@@ -174,3 +194,35 @@ def test_a_member_that_runs_is_not_forgotten_and_lost_copies_come_back(rabbitmq:
             bodies = [next(found)[2] for _ in range(10)]
             assert bodies == [f"{number}".encode() for number in range(10)]
             open_.cancel()
+
+
+def test_clients_go_on_by_tls_when_the_first_broker_is_lost(
+    rabbitmq: Members, tmp_path: Path
+) -> None:
+    made = rabbitmq.cloud(rabbitmq={**SMALL, "tls": True})
+    rabbitmq.deploy("rabbitmq", made)
+    password = rabbitmq.secret("rabbitmq.password")
+    brokers = ",".join(f"openstack:{password}@{rabbitmq.address(one)}:5672" for one in HOSTS)
+    (tmp_path / "url").write_text(f"rabbit://{brokers}/")
+    (tmp_path / "ca.pem").write_text(rabbitmq.certificates["ca"])
+    mounts = [f"{tmp_path / name}:/{name}:ro" for name in ("url", "ca.pem")]
+    client = rabbitmq.api.create_container(
+        f"{NAMESPACE}/openstack-base:2026.2",
+        ["python3", "-c", CASTS],
+        name=rabbitmq.name("one", "client"),
+        host_config=rabbitmq.api.create_host_config(
+            binds=mounts, network_mode=f"container:{rabbitmq.name('one', 'net')}"
+        ),
+    )
+    rabbitmq.api.start(client)
+
+    def sent() -> int:
+        return rabbitmq.api.logs(client).decode().count("sent")
+
+    until(lambda: sent() > 3, "messages are sent", 120)
+    listing = ["rabbitmqctl", "-q", "--no-table-headers", "list_connections", "host"]
+    [used] = {*rabbitmq.run("one", "rabbitmq", *listing).split()}
+    first = next(one for one in HOSTS if rabbitmq.address(one) == used)
+    rabbitmq.call(first, None, "container.stopped", "rabbitmq")
+    before = sent()
+    until(lambda: sent() > before + 3, "messages are sent through another broker", 120)
