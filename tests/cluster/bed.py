@@ -202,10 +202,12 @@ class Bed:
                 if re.fullmatch(rf"-A {chain} -[sd] \S+ -j DROP", rule):
                     self.run(host, "iptables", "-w", *rule.replace("-A", "-D", 1).split())
 
-    def crash(self, process: str, *hosts: str) -> int:
+    def crash(self, process: str, *hosts: str, by: signal.Signals = signal.SIGKILL) -> int:
         """Kill all processes of a name on some hosts in one blow, as in a power cut; return how many.
 
         Restart policies act on that. They would not after `docker kill`, which counts as a wish to stop.
+
+        :param by: SIGSTOP freezes them instead, SIGCONT wakes them up.
         """
         ids = [(self.machine.inspect(host) or {})["Id"] for host in hosts]
         found = []
@@ -215,7 +217,7 @@ class Bed:
                 if named and any(one in (folder / "cgroup").read_text() for one in ids):
                     found.append(int(folder.name))
         for pid in found:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, by)
         return len(found)
 
     def _cable(self, host: str, state: str) -> None:

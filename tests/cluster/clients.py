@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pika
@@ -131,6 +132,38 @@ class Database(Client):
         return pymysql.connect(autocommit=True, **self._where, **patience)
 
 
+class Line:
+    """A connection to whichever broker answers, the first ones first."""
+
+    def __init__(self, hosts: Iterable[str], user: str, password: str) -> None:
+        # A silent broker is given up after two heartbeats.
+        patience = {"heartbeat": _PATIENCE, "socket_timeout": _PATIENCE}
+        login = pika.PlainCredentials(user, password)
+        self._brokers = [
+            pika.ConnectionParameters(host, credentials=login, **patience) for host in hosts
+        ]
+        self._connection: Any = None
+        self._channel: Any = None
+
+    def open(self, *queues: str) -> Any:
+        """Return the channel; a new one confirms messages and has declared these quorum queues."""
+        if not self._connection:
+            self._connection = pika.BlockingConnection(self._brokers)
+            self._channel = self._connection.channel()
+            self._channel.confirm_delivery()
+            for queue in queues:
+                arguments = {"x-queue-type": "quorum"}
+                self._channel.queue_declare(queue, durable=True, arguments=arguments)
+        return self._channel
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another one."""
+        connection, self._connection = self._connection, None
+        with contextlib.suppress(*_FAILURES):
+            if connection:
+                connection.close()
+
+
 class Broker(Client):
     """Publishes to a durable quorum queue by whichever broker answers, as OpenStack's services do.
 
@@ -141,22 +174,16 @@ class Broker(Client):
 
     def __init__(self, hosts: Sequence[str], user: str, password: str) -> None:
         super().__init__()
-        # A silent broker is given up after two heartbeats.
-        patience = {"heartbeat": _PATIENCE, "socket_timeout": _PATIENCE}
-        login = pika.PlainCredentials(user, password)
-        self._brokers = [
-            pika.ConnectionParameters(host, credentials=login, **patience) for host in hosts
-        ]
-        self._connection: Any = None
-        self._channel: Any = None
-        self._open().queue_delete(self.QUEUE)
-        self._open().queue_declare(self.QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        self._line = Line(hosts, user, password)
+        self._line.open().queue_delete(self.QUEUE)
         self.forget()
 
     def write(self, number: int) -> int:
         """Publish a message; returns once a majority of the brokers have it on disk."""
         kept = pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent)
-        self._open().basic_publish("", self.QUEUE, str(number).encode(), kept, mandatory=True)
+        self._line.open(self.QUEUE).basic_publish(
+            "", self.QUEUE, str(number).encode(), kept, mandatory=True
+        )
         return number
 
     def reads(self, written: int) -> bool:
@@ -165,32 +192,146 @@ class Broker(Client):
 
     def forget(self) -> None:
         """Open a new connection for the next message."""
-        connection, self._connection = self._connection, None
-        with contextlib.suppress(*_FAILURES):
-            if connection:
-                connection.close()
+        self._line.close()
 
     def lost(self) -> list[int]:
         """Return the messages that the queue does not have, and empty it."""
         found = set()
         self.forget()
+        channel = self._line.open(self.QUEUE)
         # Confirmed as they are sent: else a queue gives out some thousands and waits.
-        messages = self._open().consume(self.QUEUE, auto_ack=True, inactivity_timeout=_PATIENCE)
+        messages = channel.consume(self.QUEUE, auto_ack=True, inactivity_timeout=_PATIENCE)
         for method, _, body in messages:
             if method is None:
                 break
             found.add(int(body))
-        self._channel.cancel()
-        self._channel.queue_delete(self.QUEUE)
+        channel.cancel()
+        channel.queue_delete(self.QUEUE)
         self.forget()
         return sorted({*self.acknowledged} - found)
 
-    def _open(self) -> Any:
-        if not self._connection:
-            self._connection = pika.BlockingConnection(self._brokers)
-            self._channel = self._connection.channel()
-            self._channel.confirm_delivery()
-        return self._channel
+
+class Calls(Client):
+    """Asks a service of its own by a quorum queue and waits for its reply: an RPC between two of OpenStack's.
+
+    Each prefers another broker, the service the first host's and this client the last one's.
+
+    :param hosts: Addresses of the brokers.
+    """
+
+    REQUESTS = "ha.requests"
+
+    def __init__(self, hosts: Sequence[str], user: str, password: str) -> None:
+        super().__init__()
+        self._asking = Line(reversed(hosts), user, password)
+        self._answering = Line(hosts, user, password)
+        self._replies = f"ha.reply_{time.time_ns()}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def write(self, number: int) -> int:
+        """Ask, and return once the reply is there."""
+        channel = self._asking.open(self.REQUESTS, self._replies)
+        asked = pika.BasicProperties(reply_to=self._replies, correlation_id=str(number))
+        channel.basic_publish("", self.REQUESTS, b"?", asked, mandatory=True)
+        for _, reply, _ in channel.consume(
+            self._replies, auto_ack=True, inactivity_timeout=_PATIENCE
+        ):
+            if reply is None:
+                raise TimeoutError("no reply")
+            if reply.correlation_id == str(number):
+                return number
+        raise TimeoutError("no queue of replies")
+
+    def reads(self, written: int) -> bool:
+        """A reply is read once."""
+        return True
+
+    def forget(self) -> None:
+        """Open a new connection for the next request."""
+        self._asking.close()
+
+    def lost(self) -> list[int]:
+        """Return nothing: what was replied to is done."""
+        return []
+
+    def _serve(self) -> None:
+        while not self._end.is_set():
+            try:
+                channel = self._answering.open(self.REQUESTS)
+                requests = channel.consume(self.REQUESTS, inactivity_timeout=1)
+                for method, request, _ in requests:
+                    if self._end.is_set():
+                        break
+                    if method is None:
+                        continue
+                    channel.basic_ack(method.delivery_tag)
+                    reply = pika.BasicProperties(correlation_id=request.correlation_id)
+                    channel.basic_publish("", request.reply_to, b"!", reply)
+            except _FAILURES:
+                self._answering.close()
+                self._end.wait(_AGAIN)
+
+
+class Ports(Client):
+    """Adds ports to a logical switch in OVN's northbound database, with Neutron's library and its settings.
+
+    :param run: Command that runs Python with that library in the cloud's network.
+    :param hosts: Addresses of the databases.
+    :param probe: Milliseconds after which a silent database is given up.
+    """
+
+    _PROGRAM = """
+import sys
+from ovsdbapp.backend.ovs_idl import connection
+from ovsdbapp.schema.ovn_northbound import impl_idl
+probe = int(sys.argv[2])
+idl = connection.OvsdbIdl.from_server(sys.argv[1], "OVN_Northbound", probe_interval=probe)
+nb = impl_idl.OvnNbApiIdlImpl(connection.Connection(idl, 180))
+nb.ls_add("ha", may_exist=True).execute(check_error=True)
+for line in sys.stdin:
+    try:
+        if line.strip() == "list":
+            found = [port.name for port in nb.lsp_list("ha").execute(check_error=True)]
+            nb.ls_del("ha").execute(check_error=True)
+            print(*found, flush=True)
+        else:
+            nb.lsp_add("ha", line.strip(), may_exist=True).execute(check_error=True)
+            print(line.strip(), flush=True)
+    except Exception as error:
+        print("failed", repr(error), flush=True)
+"""
+
+    def __init__(self, run: Sequence[str], hosts: Sequence[str], probe: int) -> None:
+        super().__init__()
+        servers = ",".join(f"tcp:{host}:6641" for host in hosts)
+        pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._neutron = subprocess.Popen([*run, "-c", self._PROGRAM, servers, str(probe)], **pipe)
+
+    def write(self, number: int) -> str:
+        """Add a port."""
+        name = self._ask(f"ha-{number}")
+        # It needs a processor that the databases would need, too.
+        self._end.wait(0.3)
+        return name
+
+    def reads(self, written: str) -> bool:
+        """All are read at the end."""
+        return True
+
+    def lost(self) -> list[str]:
+        """Return the ports that are missing, and remove the switch."""
+        found = self._ask("list").split()
+        self._neutron.stdin.close()
+        self._neutron.wait()
+        return sorted({*self.acknowledged} - {*found})
+
+    def _ask(self, line: str) -> str:
+        self._neutron.stdin.write(f"{line}\n")
+        self._neutron.stdin.flush()
+        answer = self._neutron.stdout.readline().strip()
+        if not answer or answer.startswith("failed"):
+            raise OSError(answer or "the program has ended")
+        return answer
 
 
 class Identity(Client):

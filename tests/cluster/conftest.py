@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from saltern.images.options import Options
 from tests.cluster.bed import Bed
-from tests.cluster.clients import Broker, Client, Database, Identity
+from tests.cluster.clients import Broker, Calls, Client, Database, Identity, Ports
 from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
+
+# Neutron's ovsdb_probe_interval, in milliseconds.
+PROBE = 60000
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,15 +60,18 @@ def _with_a_user(bed: Bed) -> Iterator[Bed]:
 def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[], None]]:
     """Let clients work; call what this yields once the fault is over, to see that all is well."""
     secrets = yaml.safe_load(cloud.run("master", "cat", "/etc/saltern/secrets.yml").out)
+    hosts = [cloud.hosts[host]["address"] for host in HOSTS]
+    login = ("openstack", secrets["rabbitmq"]["password"])
+    network = ["docker", "run", "--rm", "--interactive", "--network", cloud.machine.name]
     working: dict[str, Client] = {
         "database": Database(cloud.virtual_address, "client", "client"),
-        "RabbitMQ": Broker(
-            [cloud.hosts[host]["address"] for host in HOSTS],
-            "openstack",
-            secrets["rabbitmq"]["password"],
-        ),
+        "queue": Broker(hosts, *login),
+        "call": Calls(hosts, *login),
         "Keystone": Identity(
             f"http://{cloud.virtual_address}:5000", secrets["keystone"]["admin_password"]
+        ),
+        "port": Ports(
+            [*network, Options().name("neutron"), "python3", "-W", "ignore"], hosts, PROBE
         ),
     }
     for client in working.values():

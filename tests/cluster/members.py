@@ -41,6 +41,13 @@ def query(bed: Bed, host: str, statement: str) -> str:
     return bed.run(host, *client, "-e", statement).out.strip()
 
 
+def serving(bed: Bed) -> str:
+    """Return the host of the database's member that clients of the virtual address reach."""
+    login = ["-h", bed.virtual_address, "-uclient", "-pclient", "--skip-ssl"]
+    name = ["mariadb", "--no-defaults", *login, "-Ne", "SELECT @@wsrep_node_name"]
+    return bed.run(HOSTS[0], "docker", "exec", "mariadb", *name).out.strip()
+
+
 def in_step(bed: Bed, table: str, hosts: Sequence[str] = HOSTS) -> bool:
     """Return whether the members are Synced and hold the same rows of a table."""
     sums = {query(bed, host, f"CHECKSUM TABLE {table}") for host in hosts}

@@ -7,22 +7,36 @@ for how long they could not.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from .bed import Bed
-from .members import HOSTS, holders, query, until, whole
+from .members import HOSTS, holders, query, serving, until, whole
+
+# Longer than anything waits: RabbitMQ's net_ticktime, its clients' heartbeat, keepalived, Galera, OVN's probes.
+LASTS = 75
+
+
+@contextlib.contextmanager
+def lasting(end: Callable[[], object]) -> Iterator[None]:
+    """Let a fault last, whatever has been reached meanwhile, then end it."""
+    began = time.monotonic()
+    try:
+        yield
+        time.sleep(max(0, began + LASTS - time.monotonic()))
+    finally:
+        end()
 
 
 @contextlib.contextmanager
 def without(bed: Bed, host: str, fault: str) -> Iterator[None]:
     """Kill, pause or cut off a host for a while."""
     getattr(bed, fault)(host)
-    try:
+    with lasting(lambda: (bed.start if fault == "kill" else bed.heal)(host)):
         yield
-    finally:
-        (bed.start if fault == "kill" else bed.heal)(host)
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause", "cut_off"])
@@ -37,8 +51,10 @@ def test_the_host_that_has_the_address_is_lost(cloud: Bed, clients, fault):
 
 @pytest.mark.parametrize("fault", ["kill", "pause", "cut_off"])
 def test_the_host_of_the_database_that_serves_is_lost(cloud: Bed, clients, fault):
-    with without(cloud, HOSTS[0], fault):
-        until(lambda: in_quorum(cloud, HOSTS[1:]), "the others go on without it")
+    host = serving(cloud)
+    others = [one for one in HOSTS if one != host]
+    with without(cloud, host, fault):
+        until(lambda: in_quorum(cloud, others), "the others go on without it")
     clients()
 
 
@@ -51,15 +67,27 @@ def test_a_member_crashes(cloud: Bed, clients, process):
     clients()
 
 
-def test_a_member_that_is_cut_off_from_the_others_serves_nothing(cloud: Bed, clients):
+@pytest.mark.parametrize("process", ["mariadbd", "beam.smp", "ovsdb-server"])
+def test_a_member_is_frozen(cloud: Bed, clients, process):
+    """Its port accepts connections, its host answers: only the process does not."""
+    host = serving(cloud)
+    assert cloud.crash(process, host, by=signal.SIGSTOP)
+    with lasting(lambda: cloud.crash(process, host, by=signal.SIGCONT)):
+        pass
+    clients()
+
+
+@pytest.mark.parametrize("holder", [False, True])
+def test_a_member_that_is_cut_off_from_the_others_serves_nothing(cloud: Bed, clients, holder):
     """The clients still reach it: only what goes between the control hosts is lost."""
-    cut = next(host for host in HOSTS if host not in holders(cloud))
-    cloud.cut_off(cut, *(host for host in HOSTS if host != cut))
-    try:
+    cut = next(host for host in HOSTS if (host in holders(cloud)) is holder)
+    others = [host for host in HOSTS if host != cut]
+    cloud.cut_off(cut, *others)
+    with lasting(lambda: cloud.heal(cut)):
         check = ["docker", "exec", "mariadb", "galera-healthcheck"]
         until(lambda: cloud.run(cut, *check, check=False).code != 0, "it refuses queries")
-    finally:
-        cloud.heal(cut)
+        until(lambda: cut not in holders(cloud), "it does not keep the address")
+        until(lambda: len(holders(cloud, others)) == 1, "another host has it")
     clients()
 
 
