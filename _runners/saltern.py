@@ -190,7 +190,9 @@ def logs(
     return None
 
 
-def orphans(clean: bool = False, confirm: str = "", minutes: int = 10, pause: int = 60) -> Shown:
+def orphans(
+    clean: bool = False, confirm: bool | str = False, minutes: int = 10, pause: int = 60
+) -> Shown:
     """List what hosts and services have left of instances, networks and volumes that are no more.
 
     A service that does not answer fails the command: then nothing is taken for an orphan.
@@ -214,7 +216,8 @@ def orphans(clean: bool = False, confirm: str = "", minutes: int = 10, pause: in
     try:
         run = _run(None, None)
         found = left.find(run, _phase("orphans"), minutes)
-        if not clean or confirm != "yes":
+        # YAML, as which Salt takes arguments, makes True of yes.
+        if not clean or confirm not in (True, "yes"):
             return _shown("orphans", {"orphans": [asdict(one) for one in found]})
         with contextlib.closing(lock.take(__opts__, again)):
             time.sleep(pause if found else 0)
