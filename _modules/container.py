@@ -52,6 +52,7 @@ def list_() -> dict[str, dict[str, Any]]:
                 "status": one.status,
                 "image": one.image,
                 "config": one.config,
+                "release": one.release,
                 "id": one.id[:12],
             }
             for name, one in _host().snapshot().current().items()

@@ -16,6 +16,7 @@ from salt.exceptions import SaltException
 
 from saltern import certificates as certs
 from saltern import (
+    command,
     findings,
     fleet,
     inventory,
@@ -48,7 +49,7 @@ _PATIENCE_SECONDS = 3600
 _log = logging.getLogger(__name__)
 
 
-def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> Shown:
+def plan(services: list[str] | None = None, hosts: list[str] | None = None, **other: Any) -> Shown:
     """Show what ``orch.deploy`` would change, as diffs with secrets hidden; nothing is changed.
 
     Also what it would find: states that fail, what cannot be asked, containers that are not up. Then the
@@ -67,7 +68,7 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
         salt-run saltern.plan services='[keystone]' hosts='[control1]'
     """
     try:
-        run, phase = _run(services, hosts), _phase("plan")
+        run, phase = _run(services, hosts, other), _phase("plan")
         phase.warn(run.cloud.warnings)
         run.ask_plans(phase, 600)
     except (SalternError, SaltException) as error:
@@ -78,7 +79,10 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None) -> S
 
 
 def status(
-    services: list[str] | None = None, hosts: list[str] | None = None, certificates: bool = False
+    services: list[str] | None = None,
+    hosts: list[str] | None = None,
+    certificates: bool = False,
+    **other: Any,
 ) -> Shown:
     """Show what runs and what should, and what is not well; then the exit code is 1.
 
@@ -98,7 +102,7 @@ def status(
         salt-run saltern.status certificates=True
     """
     try:
-        run = _run(services, hosts)
+        run = _run(services, hosts, other)
         calls, asked_on = run.every_call(), _who_asks(run)
         if asked_on:
             calls[asked_on]["records"] = [name for name in state.ASKED if name in run.services]
@@ -368,8 +372,8 @@ def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
     """
     done = __salt__["state.orchestrate"](f"orch.{name}", pillar=pillar)
     if done.get("retcode"):
-        command = f"salt-run state.orchestrate orch.{name}"
-        raise SalternError(f"{command} failed; run it to see why and to go on")
+        again = command.text(f"state.orchestrate orch.{name}", pillar)
+        raise SalternError(f"{again} failed; run it to see why and to go on")
 
 
 def watch() -> None:
@@ -441,7 +445,17 @@ def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:
     return {name: one.recovery for name, one in rollout.clustered(cloud).items()}
 
 
-def _run(services: list[str] | None, hosts: list[str] | None) -> Run:
+def _run(
+    services: list[str] | None, hosts: list[str] | None, other: Mapping[str, Any] | None = None
+) -> Run:
+    """Return a run that is limited to some services and hosts.
+
+    :param other: Further arguments, of which Salt's own alone are good: it would end with 0 without them.
+    """
+    given = {"services": services, "hosts": hosts, **(other or {})}
+    limits = {key: one for key, one in given.items() if one is not None and key[:2] != "__"}
+    wrong = command.wrong(limits, ("services", "hosts"), "argument")
+    fleet.stop_for(progress.of_problems(wrong))
     return fleet.begin(__opts__, _cloud(), services or [], hosts or [])
 
 

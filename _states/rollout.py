@@ -147,18 +147,22 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
     return ret
 
 
-def planned(name: str, deadline: float = 600) -> dict[str, Any]:
+def planned(name: str, deadline: float = 600, same_release: bool = False) -> dict[str, Any]:
     """Learn from every host what would change, in the same job that does the preflight.
 
     A state that fails already stops the run. What is not up is no change but work: it is waited for.
     What cannot be asked yet is asked again when the services before it have come up.
 
     :param deadline: Seconds a host has for its answer.
+    :param same_release: Stop if services that run would get another release, unless the key ``release`` of
+        the command names it: schemas are upgraded while the old release still serves.
     """
     with _phase(name) as (phase, ret):
         run = _run()
         run.ask_plans(phase, deadline)
         fleet.stop_for(plan.failures(run.plans))
+        if same_release:
+            _keep_release(run, phase, deadline)
         ret["comment"] = " ".join(
             filter(None, (plan.summary(run.plans), status.left_summary(run.leftovers)))
         )
@@ -486,6 +490,23 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
         total = sum(len(rows) for rows in answers.values())
         ret["comment"] = f"{count(total, 'check')} on {count(len(answers), 'host')}, all good."
     return ret
+
+
+def _keep_release(run: Run, phase: Phase, deadline: float) -> None:
+    release = run.cloud.settings["release"]
+    changing = plan.images_change(run.plans)
+    if not changing or run.command.get("release") == release:
+        return
+    there = run.fleet.call(phase, "container.list", {host: {} for host in changing}, deadline)
+    found = plan.other_releases(changing, there, release)
+    if found:
+        old = "; ".join(f"{one} runs in {', '.join(services)}" for one, services in found.items())
+        raise RefusedError(
+            f"saltern:release is {release}, but {old}: a deploy would upgrade databases while the old "
+            "release still serves",
+            f"set saltern:release back; there is no upgrade without an outage yet. With one: back up the "
+            f"database, orch.stop of the OpenStack services, then {run.command.text(release=release)}",
+        )
 
 
 def _orchestration() -> Orchestration:

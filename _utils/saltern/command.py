@@ -20,7 +20,7 @@ _KEYS: dict[str, dict[str, Any]] = {
     "force": {"type": "string", "description": "The host whose data are kept"},
     "remove": {"type": "string", "description": "The host that leaves the cloud"},
     "days": {"type": "number", "minimum": 0, "description": "Days that certificates stay valid"},
-    "release": {"type": ["string", "number"], "description": "The release to change to"},
+    "release": {"type": "string", "description": "The release to change to, in quotes"},
 }
 
 
@@ -76,10 +76,11 @@ def given(pillar: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def wrong(keys: Mapping[str, Any], takes: Collection[str]) -> list[Problem]:
+def wrong(keys: Mapping[str, Any], takes: Collection[str], kind: str = "pillar") -> list[Problem]:
     """Return what is wrong with a command: keys that are unknown or of the wrong type.
 
     :param takes: Keys that it may carry.
+    :param kind: What they are, for messages.
     """
     schema = {"properties": {key: _KEYS[key] for key in takes}, "additionalProperties": False}
-    return problems.check(dict(keys), schema, "pillar")
+    return problems.check(dict(keys), schema, kind)

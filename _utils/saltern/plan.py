@@ -148,6 +148,39 @@ def beyond_configuration(plans: Mapping[str, Plan]) -> dict[str, str]:
     return why
 
 
+def images_change(plans: Mapping[str, Plan]) -> dict[str, list[str]]:
+    """Return host to the services whose containers get other images there."""
+    found = {
+        host: [
+            service
+            for service, changes in plan.items()
+            if any("image" in change["changes"] for change in changes)
+        ]
+        for host, plan in plans.items()
+    }
+    return {host: services for host, services in found.items() if services}
+
+
+def other_releases(
+    changing: Mapping[str, Iterable[str]],
+    containers: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    release: str,
+) -> dict[str, list[str]]:
+    """Return what runs of other releases and would be replaced: release to services.
+
+    :param changing: See :func:`images_change`.
+    :param containers: Host to what ``container.list`` says.
+    :param release: The one that is wanted.
+    """
+    found: dict[str, set[str]] = {}
+    for host, services in changing.items():
+        for one in containers[host].values():
+            mine = one["service"] in services and one["state"] in ("running", "restarting")
+            if mine and one["release"] not in ("", release):
+                found.setdefault(one["release"], set()).add(one["service"])
+    return {old: sorted(services) for old, services in sorted(found.items())}
+
+
 def text(plans: Mapping[str, Plan]) -> str:
     """Return the plans of all hosts as a text: host, service, state, then what was found of it."""
     lines: list[str] = []

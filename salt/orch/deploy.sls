@@ -20,6 +20,7 @@ Pull the images that are missing:
 Ask every host what would change:
   rollout.planned:
     - deadline: 600
+    - same_release: True
     - failhard: True
 
 Decide who forms which cluster:

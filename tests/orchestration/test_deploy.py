@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -234,6 +235,16 @@ def test_a_key_that_the_command_cannot_carry_stops_the_run(cloud, orchestration,
     assert cloud.jobs("saltern.facts") == []
 
 
+def test_a_runner_takes_lists_of_names_and_no_other_argument(cloud):
+    result = cloud.run("saltern.plan", "services=alpha")
+    assert result.code == 1
+    assert "argument:services: found 'alpha' (string)" in result.out + result.err
+    mistyped = cloud.run("saltern.plan", "host=[one]")
+    assert mistyped.code == 1
+    assert "Did you mean 'hosts'?" in mistyped.out + mistyped.err
+    assert cloud.jobs("saltern.plan") == []
+
+
 def test_a_host_is_taken_out_only_if_it_was_stopped_or_is_silent(cloud):
     broken = cloud.folder / "minions/two/cache/extmods/modules/container.py"
     good = broken.read_text()
@@ -325,3 +336,98 @@ def test_prechecks_are_a_table_with_a_remedy_for_each_failure(cloud):
     assert "reason  two does not resolve; three does not resolve" in result.last_block
     assert "next    Add to /etc/hosts of one or to the DNS" in result.last_block
     assert not any(cloud.written().values())
+
+
+DELTA = """
+Run delta:
+  container.running:
+    - name: delta
+    - service: delta
+    - image: saltern-test/release:{{ pillar['cloud']['release'] }}
+    - command: [/bin/busybox, sleep, "1000"]
+    - network_mode: none
+"""
+
+
+def docker(*words, **options):
+    """Run docker and return its output."""
+    done = subprocess.run(["docker", *words], capture_output=True, check=True, **options)
+    return done.stdout.decode().strip()
+
+
+def busybox(name, change):
+    """Make an image of a static busybox."""
+    tar = subprocess.run(["tar", "-C", "/", "-c", "bin/busybox"], capture_output=True, check=True)
+    docker("import", "--change", change, "-", name, input=tar.stdout)
+
+
+@pytest.fixture
+def delta(cloud):
+    """A service with a container, whose image exists of two releases."""
+    home, older = cloud.folder / "formulas/delta", cloud.folder / "images/locks/2026.1.txt"
+    home.mkdir()
+    older.touch()
+    (home / "service.yml").write_text("summary: A container\nroles: [control]\n")
+    (home / "init.sls").write_text(DELTA)
+    names = [f"saltern-test/release:{release}" for release in ("2026.1", "2026.2")]
+    for name in names:
+        busybox(name, f"LABEL saltern.release={name.rpartition(':')[2]}")
+    yield
+    docker("rm", "-f", "orchestration-two-delta")
+    docker("rmi", *names)
+    shutil.rmtree(home)
+    older.unlink()
+
+
+def test_services_that_run_get_another_release_only_on_demand(cloud, delta):
+    limits = {"services": ["delta"], "hosts": ["two"]}
+    cloud.set_pillar(settings={"release": "2026.1"})
+    assert cloud.deploy(**limits).code == 0
+    cloud.set_pillar(settings={"release": "2026.2"})
+    cloud.forget_jobs()
+    refused = cloud.deploy(**limits)
+    assert refused.code == 1
+    assert "saltern:release is 2026.2, but 2026.1 runs in delta" in refused.last_block
+    assert '"release": "2026.2"' in refused.last_block
+    assert cloud.jobs("state.sls") == []
+    assert cloud.deploy(**limits, release="2026.1").code == 1
+    wanted = cloud.deploy(**limits, release="2026.2")
+    assert wanted.code == 0, wanted.err
+    assert "Nothing to change" in cloud.deploy(**limits).err
+
+
+@pytest.fixture
+def mariadb(cloud):
+    """A service that is recovered, and a container of it that runs on one host and is no database."""
+    home, image = cloud.folder / "formulas/mariadb", "saltern-test/recovery:1"
+    home.mkdir()
+    (home / "service.yml").write_text(
+        "summary: A database\nroles: [control]\n"
+        "clusters: {mariadb: {data: /data/there, form: /data/form, recovery: mariadb_recovery}}\n"
+        "containers: {mariadb: {image: mariadb, volumes: ['mariadb:/data']}}\n"
+    )
+    (home / "init.sls").write_text("Nothing to do:\n  test.nop\n")
+    busybox(image, "LABEL saltern.service=mariadb")
+    name = "orchestration-two-mariadb"
+    labels = ["--label=saltern.service=mariadb", "--label=saltern.prefix=orchestration-two-"]
+    once = ["run", "-d", "--network=none", "--name", name, "--stop-timeout=1", *labels, image]
+    docker(*once, "/bin/busybox", "sleep", "1000")
+    yield name
+    docker("rm", "-f", name)
+    docker("rmi", image)
+    shutil.rmtree(home)
+
+
+def test_a_refused_recovery_starts_again_what_it_has_stopped(cloud, mariadb):
+    started = ["inspect", "--format", "{{.State.Running}} {{.State.StartedAt}}", mariadb]
+    before = docker(*started)
+    refused = cloud.run("state.orchestrate", "orch.mariadb_recovery")
+    assert refused.code == 1
+    assert "reason  no member holds data" in refused.last_block
+    assert "reason  its mariadb was stopped for this, and is started again" in refused.last_block
+    assert docker(*started).startswith("true ")
+    assert docker(*started) != before
+    unsure = cloud.run("state.orchestrate", "orch.mariadb_recovery", force="two")
+    assert unsure.code == 1
+    assert "one: what its mariadb holds and that of two does not" in unsure.err
+    assert '"force": "two", "confirm": "yes"' in unsure.last_block

@@ -2,7 +2,7 @@
 
 import pytest
 
-from saltern import rollout
+from saltern import plan, rollout
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.fleet import Fleet, Run
@@ -121,3 +121,28 @@ def test_a_host_that_asks_a_database_always_plans_anew():
         "b": {"services": ["mariadb", "keystone"]},
         "c": {"services": ["more"], "served": ""},
     }
+
+
+def test_what_runs_of_another_release_is_named_where_its_image_changes():
+    def container(service, release, state="running"):
+        return {"service": service, "release": release, "state": state}
+
+    image = [{"changes": {"image": {"old": "x", "new": "y"}}}]
+    plans = {
+        "a": {"nova": image, "heat": image, "mine": image, "glance": [{"changes": {"config": {}}}]},
+        "b": {"nova": image},
+        "c": {},
+    }
+    changing = plan.images_change(plans)
+    assert changing == {"a": ["nova", "heat", "mine"], "b": ["nova"]}
+    there = {
+        "a": {
+            "nova-api": container("nova", "2026.1"),
+            "heat-api": container("heat", "2026.1", state="exited"),
+            "mine": container("mine", ""),
+            "glance-api": container("glance", "2026.1"),
+        },
+        "b": {"nova-api": container("nova", "2026.2")},
+    }
+    assert plan.other_releases(changing, there, "2026.2") == {"2026.1": ["nova"]}
+    assert plan.other_releases(changing, there, "2026.1") == {"2026.2": ["nova"]}

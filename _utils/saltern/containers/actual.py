@@ -15,6 +15,7 @@ from saltern.containers.spec import Change, Spec, diff
 
 # Names that a container has besides its own one, see replace.py.
 NEXT, PREVIOUS, FAILED = "next", "previous", "failed"
+_RELEASE = re.compile(r":(\d{4}\.\d)$")
 _HEALTH = re.compile(r"\((healthy|unhealthy|health: starting)\)")
 
 
@@ -26,6 +27,7 @@ class Container:
     :ivar part: ``next``, ``previous``, ``failed`` or nothing for the one that serves.
     :ivar state: Docker's word: created, running, paused, restarting, exited, dead.
     :ivar health: healthy, unhealthy, starting or nothing if it has no health check.
+    :ivar release: OpenStack release of the image that it was made from; empty if that does not say.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Container:
     spec_json: str
     config: str
     once: bool
+    release: str = ""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -127,7 +130,14 @@ def _container(one: Mapping[str, Any], prefix: str) -> Container | None:
         spec_json=labels.get(dockerapi.LABEL_SPEC_JSON, ""),
         config=labels.get(dockerapi.LABEL_CONFIG, ""),
         once=dockerapi.LABEL_ONCE in labels,
+        release=labels.get(dockerapi.LABEL_RELEASE) or _release(one["Image"]),
     )
+
+
+def _release(image: str) -> str:
+    """Return the release that an image's tag names: images of before had no label for it."""
+    found = _RELEASE.search(image)
+    return found[1] if found else ""
 
 
 def compare(

@@ -17,6 +17,8 @@ LABEL_SPEC = "saltern.spec"
 LABEL_SPEC_JSON = "saltern.spec.json"
 LABEL_CONFIG = "saltern.config"
 LABEL_ONCE = "saltern.once"
+# A container has the labels of its image.
+LABEL_RELEASE = "saltern.release"
 
 _SECOND = 10**9
 _EVERY_CAPABILITY = (1 << len(CAPABILITIES)) - 1

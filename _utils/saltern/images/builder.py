@@ -25,6 +25,7 @@ from saltern.images.render import Image
 from saltern.images.sources import masked
 
 HASH_LABEL = "saltern.hash"
+RELEASE_LABEL = "saltern.release"
 LAST_LINES = 20
 # What a build prints when the network, not the image, is at fault.
 _NETWORK = re.compile(
@@ -148,7 +149,7 @@ class _Run:
                 fileobj=archive,
                 custom_context=True,
                 tag=self.image.full_name,
-                labels={HASH_LABEL: self.digest, "saltern.image": self.image.name},
+                labels=self._labels(),
                 buildargs=self.builder.build_arguments(self.image),
                 network_mode="host",
                 nocache=self.builder.nocache,
@@ -158,6 +159,13 @@ class _Run:
             )
             for chunk in output:
                 self._chunk(chunk)
+
+    def _labels(self) -> dict[str, str]:
+        return {
+            HASH_LABEL: self.digest,
+            RELEASE_LABEL: self.builder.options.release,
+            "saltern.image": self.image.name,
+        }
 
     def _chunk(self, chunk: dict[str, Any]) -> None:
         for line in _lines(chunk.get("stream", "")):
@@ -209,7 +217,7 @@ class _Run:
                 tar.stdout,
                 repository=repository,
                 tag=tag,
-                changes=[f"LABEL {HASH_LABEL}={self.digest} saltern.image={self.image.name}"],
+                changes=[f"LABEL {name}={value}" for name, value in self._labels().items()],
             )
         if tar.returncode:
             raise SalternError(f"tar returned a non-zero code: {tar.returncode}")
