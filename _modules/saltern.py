@@ -92,7 +92,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
     :returns: ``containers``: see :func:`saltern.status.rows`, and ``said``, what a health check that
         fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
         run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
-        of those that should run), None if none were asked for.
+        of those that should run, None if Nova was not asked or did not answer), None if none were asked for.
 
     CLI Example:
 
@@ -382,12 +382,13 @@ def _records(services: list[str]) -> dict[str, Any]:
     """Return what services of OpenStack hold for down, asked in the toolbox."""
     try:
         done = __salt__["container.exec"]("toolbox", ["list-down", *services], timeout=40)
-        text = done["stderr"].strip()[-1000:]
         if done["retcode"] == 0:
             return json.loads(done["stdout"])
+        # What cannot be started has Docker's word on its standard output.
+        text = (done["stderr"].strip() or done["stdout"].strip())[-1000:]
     except CommandExecutionError as error:
         text = str(error)
-    return {"down": [], "errors": dict.fromkeys(services, text), "instances": {}}
+    return {"down": [], "errors": {"toolbox": text}, "instances": None}
 
 
 @contextlib.contextmanager

@@ -117,7 +117,8 @@ def status(
     rows = {host: one["containers"] for host, one in answers.items()}
     records = answers.get(asked_on, {}).get("records") or {}
     running = {host: one["instances"] for host, one in answers.items()}
-    instances = state.instances(records.get("instances", {}), running)
+    wanted = records.get("instances")
+    instances = state.instances(wanted or {}, running)
     found = [
         *findings.of_failures(silent),
         *findings.of_containers(rows, _recoveries(run.cloud)),
@@ -126,7 +127,7 @@ def status(
         *findings.of_certificates(expiries),
     ]
     shown = [asdict(one) for one in expiries if certificates or one.days < _SOON_DAYS]
-    parts: Shown = {"instances": instances} if "instances" in records else {}
+    parts: Shown = {} if wanted is None else {"instances": instances}
     parts |= {"certificates": shown} if shown else {}
     return _shown("status", rows, **parts, findings=found, **_retcode(not found))
 

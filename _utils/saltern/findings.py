@@ -107,10 +107,13 @@ def of_records(answer: Mapping[str, Any], hosts: Iterable[str], asked_on: str) -
     :param asked_on: The host whose toolbox was asked.
     """
     known = list(hosts)
-    result = [
-        finding(asked_on, service, f"cannot be asked who works for it: {error}", _logs(service))
-        for service, error in answer.get("errors", {}).items()
-    ]
+    result = []
+    for service, error in answer.get("errors", {}).items():
+        remedy = _logs(service)
+        if service == "toolbox":
+            remedy = f"if its image is older than this checkout: salt-run image.build toolbox, then {_deploy(service, asked_on)}"
+        what = f"cannot be asked whom it holds for down: {error}"
+        result.append(finding(asked_on, service, what, remedy))
     for one in answer.get("down", []):
         host = one["host"].partition("@")[0]
         remedy = _logs(one["service"], host)

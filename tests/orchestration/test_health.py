@@ -49,7 +49,7 @@ def web(cloud: Cloud, api: docker.APIClient, namespace: str) -> Iterator[Web]:
     deployed = web.deploy()
     assert deployed.code == 0, deployed.err
     yield web
-    for one in api.containers(all=True, filters={"name": "^/orchestration-"}):
+    for one in api.containers(all=True, filters={"name": "^/orchestration-[a-z]+-web"}):
         api.remove_container(one["Id"], force=True)
 
 
@@ -77,7 +77,7 @@ class Web:
 
     def there(self, suffix: str = "") -> set[str]:
         """Return the hosts that have the container."""
-        found = self.api.containers(all=True, filters={"name": "^/orchestration-"})
+        found = self.api.containers(all=True, filters={"name": "^/orchestration-[a-z]+-web"})
         names = {one["Names"][0].lstrip("/") for one in found}
         return {host for host in HOSTS if f"{self.name(host)}{suffix}" in names}
 

@@ -152,6 +152,8 @@ def test_what_openstack_holds_for_down_is_found():
     assert cinder["host"] == "gone" and "never" in cinder["finding"]
     assert "salt one saltern.forget_host gone" in cinder["remedy"]
     assert findings.of_records({}, ["one"], "") == []
+    (missing,) = findings.of_records({"errors": {"toolbox": "not found"}}, ["one"], "one")
+    assert missing["name"] == "toolbox" and "image.build toolbox" in missing["remedy"]
 
 
 def test_instances_that_should_run_and_do_not_are_counted():
