@@ -66,6 +66,16 @@ def line(container: Container) -> str:
     return next(container.logs(stream=True)).decode().strip()
 
 
+def test_packages_are_not_installed_from_what_is_left_of_an_index(start):
+    container = start(
+        "apt",
+        "apt-get -q -o APT::Sandbox::User=root update 2>&1",
+        tmpfs={"/var/lib/apt/lists": "", "/tmp": ""},
+    )
+    assert container.wait()["StatusCode"] == 100
+    assert "E: Failed to fetch http" in container.logs().decode()
+
+
 def test_a_server_outlives_its_container(start, group):
     script = f"outlive /run/cgroup {group} bash -c 'echo $$; exec sleep 3600' & exec sleep 3600"
     groups = [f"{GROUPS}:/run/cgroup"]
