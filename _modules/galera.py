@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import galera, host
+from saltern import galera, host, templates
 from saltern.containers import inside
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -138,15 +138,15 @@ def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str,
 def _run(*command: str, timeout: float = 120) -> str:
     """Run a program of the image on the member's data and return its output."""
     cloud = _cloud()
-    spec: Mapping[str, Any] = cloud["formulas"][_NAME]["containers"][_NAME]
+    context = host.context(_NAME, __pillar__, __opts__, __grains__)
+    spec = cloud["formulas"][_NAME]["containers"][_NAME]
+    own = {key: templates.resolve(spec[key], context) for key in ("volumes", "tmpfs", "ulimits")}
     done = __salt__["container.run"](
         f"{_NAME}-{command[0]}",
         service=_NAME,
         image=image_name(cloud, spec["image"]),
         command=list(command),
-        volumes=spec["volumes"],
-        tmpfs=spec["tmpfs"],
-        ulimits=spec["ulimits"],
+        **own,
         config_dir=cloud["formulas"][_NAME]["config_dir"],
         generation={
             **__salt__["generation.path"](_NAME),
