@@ -17,7 +17,7 @@ import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, clients, code, files, host, prechecks, unchanged
+from saltern import certificates, clients, code, files, host, prechecks, space, unchanged
 from saltern import plan as plans
 from saltern import status as status_rows
 from saltern.containers.engine import Engine
@@ -32,7 +32,8 @@ def facts() -> dict[str, Any]:
     """Return what a run must know of a host before it starts.
 
     :returns: ``code``: digest of the extension code; ``busy``: ``jid`` and ``fun`` of a state run
-        under way, or None; ``time``: the host's clock in seconds since the epoch.
+        under way, or None; ``time``: the host's clock in seconds since the epoch; ``short``: a sentence
+        for each place with too little room for a run.
 
     CLI Example:
 
@@ -43,7 +44,7 @@ def facts() -> dict[str, Any]:
     running = __salt__["saltutil.is_running"]("state.*")
     busy = {key: running[0][key] for key in ("jid", "fun")} if running else None
     digest = code.digest(code.synced(__opts__["extension_modules"]))
-    return {"code": digest, "busy": busy, "time": time.time()}
+    return {"code": digest, "busy": busy, "time": time.time(), "short": space.short(_free())}
 
 
 def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]:
@@ -56,7 +57,7 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     :returns: :func:`facts`; ``services``: service to its states that would change, fail, cannot know it
         or are not up (see :func:`saltern.plan.kind`), each with ``state`` (its ID), ``result``,
         ``comment`` and ``changes``; ``leftovers``: containers that no service of this host wants, which
-        nothing removes by itself. Empty while the host is busy.
+        nothing removes by itself. Empty while the host is busy or short of room.
     :raises CommandExecutionError: The states do not render.
 
     CLI Example:
@@ -66,7 +67,7 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
         salt aio saltern.plan
     """
     answer = facts() | {"leftovers": []}
-    if answer["busy"]:
+    if answer["busy"] or answer["short"]:
         return answer | {"services": {}}
     names = _services(services)
     answer["leftovers"] = status_rows.leftovers(_rows(names))
@@ -79,7 +80,8 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     found = plans.of_states(_in_test_mode(names), __pillar__["cloud"].get("secrets", {}))
     # A host that has changed meanwhile has not been planned as it was.
     if decided_by and not found and decided_by == _decided_by(names, answer["code"], served):
-        unchanged.remember(marker, decided_by)
+        with _errors():
+            unchanged.remember(marker, decided_by)
     return answer | {"services": found}
 
 
@@ -469,6 +471,18 @@ def _write(path: Path, text: str, mode: int) -> bool:
 def _cloud() -> Mapping[str, Any]:
     with _errors():
         return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+
+
+def _free() -> dict[str, tuple[str, float]]:
+    """Return kind to path and free bytes of the places that :data:`saltern.space.LEAST_MB` names."""
+    places = {kind: host.root(kind, __opts__) for kind in ("etc", "var")}
+    with contextlib.suppress(SalternError):  # where Docker does not answer, the states say so
+        places["docker"] = Engine().root()
+    return {kind: (path, shutil.disk_usage(_existing(path)).free) for kind, path in places.items()}
+
+
+def _existing(path: str) -> Path:
+    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
 
 
 def _services(chosen: list[str] | None) -> list[str]:

@@ -11,17 +11,20 @@ from typing import Any
 import salt.client
 import salt.fileserver
 
-from saltern import code, plan, progress, rollout, served
+from saltern import code, plan, progress, rollout, served, space
 from saltern.cloud import Cloud
 from saltern.command import Command
 from saltern.errors import SalternError
 from saltern.formation import RefusedError
 from saltern.jobs import Answer, Jobs, StateDone
 from saltern.lock import Lock
+from saltern.master import Master
 from saltern.progress import Failure, Phase
 
 # A state that took less than this and changed nothing is no news.
 _NEWS_SECONDS = 1.0
+# Seconds after a start of the master within which minions sign in again.
+_SIGN_IN_SECONDS = 60
 # Most hosts whose states are shown one by one while a service is applied to them together.
 _FOLLOWED = 10
 
@@ -61,6 +64,7 @@ class Fleet:
     :param served: Returns for the names of services a digest of what the master serves, if that, the
         pillar and its host alone decide their states; else nothing. See :mod:`saltern.served`.
     :param silence: Seconds, see :class:`saltern.jobs.Jobs`.
+    :param master: The master's process.
     :ivar clocks: Host to its clock when asked last: sent, its time, received, all in seconds since
         the epoch.
     """
@@ -72,13 +76,16 @@ class Fleet:
         refresh: Callable[[], Any],
         silence: float = 15,
         served: Callable[[Iterable[str]], str] = lambda services: "",
+        master: Master | None = None,
     ) -> None:
         self._client = client
         self._code = code
         self._refresh = refresh
         self._silence = silence
+        self._master = master
         self.served = served
         self.clocks: dict[str, tuple[float, float, float]] = {}
+        self._met: set[str] = set()
 
     def ask(
         self, phase: Phase, fun: str, calls: Mapping[str, Mapping[str, Any]], deadline: float
@@ -91,7 +98,7 @@ class Fleet:
         :param fun: A function of the module ``saltern`` whose answers hold ``code`` and ``busy``.
         :param calls: Host to keyword arguments.
         :param deadline: Seconds for each job.
-        :raises RolloutError: A host is silent, fails, or keeps other code.
+        :raises RolloutError: A host is silent, fails, keeps other code, or has too little room on a disk.
         """
         answers: dict[str, dict[str, Any]] = {}
         synced = ""
@@ -113,6 +120,7 @@ class Fleet:
                 self._sync(phase, old, deadline)
             if busy:
                 self._wait(phase, busy, deadline)
+        stop_for([Failure(one, host) for host in answers for one in answers[host]["short"]])
         return answers
 
     def _old_of_failed(
@@ -138,7 +146,7 @@ class Fleet:
             phase.host(host, "got this checkout's code", True, 0, 0)
 
     def _wait(self, phase: Phase, busy: Mapping[str, Mapping[str, str]], deadline: float) -> None:
-        jobs = Jobs(self._client, self._silence)
+        jobs = self._jobs()
         for host, job in busy.items():
             text = f"waits for {job['fun']} (job {job['jid']}) of an earlier run"
             phase.host(host, text, True, 0, 0)
@@ -146,6 +154,23 @@ class Fleet:
         for event in jobs.events():
             if isinstance(event, Answer) and event.reason.startswith("not finished"):
                 raise RolloutError([Failure(event.reason, event.host)])
+
+    def _jobs(self) -> Jobs:
+        check = self._master.check if self._master else lambda: None
+        return Jobs(self._client, self._silence, check=check)
+
+    def _settle(self, phase: Phase, hosts: Iterable[str]) -> None:
+        """Wait for minions to find a master that has just started: their first silence proves nothing."""
+        left = _SIGN_IN_SECONDS - self._master.age if self._master else 0
+        new = [host for host in hosts if host not in self._met]
+        self._met |= set(new)
+        if left <= 0 or not (silent := self.wait(new, 0)):
+            return
+        for host in silent:
+            phase.host(
+                host, "may not have found the master yet, which has just started", True, 0, 0
+            )
+        self.wait(silent, left)
 
     def wait(self, hosts: Sequence[str], patience: float) -> list[str]:
         """Wait until minions answer that may only just have found their master.
@@ -160,6 +185,7 @@ class Fleet:
             silent = [host for host in silent if said.get(host) is not True]
             if time.monotonic() > end:
                 break
+            time.sleep(0.5 if silent else 0)
         return silent
 
     def call(
@@ -194,7 +220,8 @@ class Fleet:
         :param calls: Host to keyword arguments.
         :param failed: Takes the failures of hosts that have answered, which else are returned.
         """
-        jobs = Jobs(self._client, self._silence)
+        self._settle(phase, calls)
+        jobs = self._jobs()
         values: dict[str, Any] = {}
         failures: list[Failure] = []
         sent = time.time()
@@ -226,7 +253,7 @@ class Fleet:
         :returns: Service to host to the number of states that changed something.
         :raises RolloutError: A state failed or a host is silent; what had started was waited for.
         """
-        jobs = Jobs(self._client, self._silence)
+        jobs = self._jobs()
         changed: dict[str, dict[str, int]] = {}
         failures: list[Failure] = []
         done = 0
@@ -396,7 +423,8 @@ def connect(opts: Mapping[str, Any]) -> Fleet:
     def refresh() -> None:
         salt.fileserver.Fileserver(opts).clear_file_list_cache({"saltenv": None})
 
-    return Fleet(client, wanted, refresh, opts.get("saltern", {}).get("silence", 15), known)
+    silence = opts.get("saltern", {}).get("silence", 15)
+    return Fleet(client, wanted, refresh, silence, known, Master(opts))
 
 
 def _same(calls: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:
@@ -427,6 +455,7 @@ def _failure(event: Answer) -> Failure:
         remedy = _silent(event.host)
         return Failure(event.reason, event.host, event.job.label, "", remedy, event.silent)
     reason = event.value if isinstance(event.value, str) else repr(event.value)
+    reason = space.of_text(reason) or reason
     return Failure(reason.removeprefix("ERROR: "), event.host, event.job.label)
 
 

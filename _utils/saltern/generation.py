@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltern import files, merge, secrets, templates
+from saltern import files, merge, secrets, space, templates
 from saltern.errors import SalternError
 
 _HEADER = "# Written by Saltern from {source}; changes here are lost.\n"
@@ -129,8 +129,15 @@ def write(parent: str | Path, wanted: Generation) -> Path:
 
     A folder that somebody changed by hand, or whose live files are to change, is put right file by
     file, since containers may have it mounted. The folder's time says when it was last wanted.
+
+    :raises SalternError: A file's name leaves the folder, or the file system is full or read-only.
     """
     parent = Path(parent)
+    with space.needed(parent):
+        return _write(parent, wanted)
+
+
+def _write(parent: Path, wanted: Generation) -> Path:
     parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     target = parent / wanted.digest
     if target.is_dir():
@@ -142,9 +149,13 @@ def write(parent: str | Path, wanted: Generation) -> Path:
         return target
     temporary = parent / f".{wanted.digest}.{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(mode=0o750)
-    _fill(temporary, wanted)
-    temporary.rename(target)
+    try:
+        temporary.mkdir(mode=0o750)
+        _fill(temporary, wanted)
+        temporary.rename(target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return target
 
 

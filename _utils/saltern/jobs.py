@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from salt.exceptions import SaltException
+
+from saltern.errors import SalternError
+
 
 @dataclass
 class Job:
@@ -64,12 +68,18 @@ class Jobs:
     :param client: ``salt.client.LocalClient`` that listens.
     :param silence: Seconds without a sign of life after which a host is asked whether it still
         works on the job; after as many again without an answer it counts as silent.
+    :param check: Raises if the master is gone: then silence says nothing of hosts.
     """
 
     def __init__(
-        self, client: Any, silence: float = 15, clock: Callable[[], float] = time.monotonic
+        self,
+        client: Any,
+        silence: float = 15,
+        clock: Callable[[], float] = time.monotonic,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
+        self._check = check
         self._silence = silence
         self._clock = clock
         self._jobs: dict[str, Job] = {}
@@ -114,11 +124,19 @@ class Jobs:
         args: Sequence[Any],
         kwargs: Mapping[str, Any] | None,
     ) -> Mapping[str, Any]:
+        self._check()
         # pub() rather than run_job(): the latter prints to the screen when a key is missing.
         arguments = list(args)
         if kwargs:
             arguments.append({"__kwarg__": True, **kwargs})
-        return self._client.pub(list(hosts), fun, arguments, tgt_type="list", listen=True) or {}
+        try:
+            return self._client.pub(list(hosts), fun, arguments, tgt_type="list", listen=True) or {}
+        except SaltException as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise SalternError(
+                f"the Salt master does not answer ({said[0]}): see that it runs (make setup starts it) and "
+                "read its log"
+            ) from error
 
     def events(self) -> Iterator[Answer | StateDone]:
         """Yield what happens until every job has an answer of each of its hosts.
@@ -172,6 +190,7 @@ class Jobs:
                 job.heard[host] = -1.0
 
     def _watch_the_clock(self) -> None:
+        self._check()
         now = self._clock()
         for job in list(self._jobs.values()):
             quiet = []

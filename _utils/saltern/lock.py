@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saltern import space
 from saltern.errors import SalternError
 from saltern.host import root
 
@@ -31,8 +32,10 @@ class Lock:
     def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
         path = Path(path)
         self._owner = os.getpid()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._descriptor: int | None = None
+        with space.needed(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -40,8 +43,9 @@ class Lock:
             self._descriptor = None
             raise SalternError(_held(path)) from None
         text = json.dumps({**holder, "pid": os.getpid()}).encode()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
+        with space.needed(path):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
 
     def release(self) -> None:
         """Let others run; a second call does nothing."""

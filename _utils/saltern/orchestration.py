@@ -10,7 +10,7 @@ from typing import Any
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import command, progress, screen
+from saltern import command, progress, screen, space
 from saltern.command import Command
 from saltern.errors import SalternError
 from saltern.fleet import Run, failures_of, stop_for
@@ -107,7 +107,8 @@ class Orchestration:
         phase.begin()
         ok = False
         try:
-            yield phase, ret
+            with space.needed("a file of the master"):
+                yield phase, ret
             ok = True
         except (SalternError, SaltException) as error:
             ret.update(result=False, comment=str(error))

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from saltern.errors import SalternError
 from steps import Outcome, SetupError, docker, packages, processes, settings, virtualenv
 
 # What runs on any Python >= 3.11 ...
@@ -81,5 +82,5 @@ def main(argv: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except SetupError as error:
+    except (SetupError, SalternError) as error:
         sys.exit(f"\nset-up: {error}")

@@ -206,6 +206,17 @@ class Cloud:
             old.args, stderr=subprocess.DEVNULL, start_new_session=True, **quiet
         )
 
+    def kill(self, name: str) -> None:
+        """Kill a minion, or ``master``, with all its processes."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+    def listens(self) -> bool:
+        """Return whether the master has come up."""
+        port = yaml.safe_load((self.folder / "config/master").read_text())["ret_port"]
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
     def up(self) -> list[str]:
         """Return the minions that answer."""
         done = self.run("manage.up", "--out=json", "timeout=2")

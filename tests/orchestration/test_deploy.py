@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -137,14 +138,36 @@ def test_a_killed_run_is_simply_run_again(cloud):
 
 def test_an_interrupted_run_says_so_last_and_frees_the_lock(cloud):
     cloud.set_pillar(alpha={"slow": 3})
-    pipe = {"stderr": subprocess.PIPE, "text": True}
+    pipe = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with cloud.started("state.orchestrate", "orch.deploy", **pipe) as first:
         until(lambda: cloud.jobs("state.sls"))
         first.send_signal(signal.SIGINT)
-        _, err = first.communicate(timeout=60)
+        out, err = first.communicate(timeout=60)
     assert first.returncode != 0
     assert "reason  interrupted" in err[err.index("\nFAILED") :]
+    assert "Traceback" not in err + out
     assert cloud.deploy().code == 0
+
+
+def test_a_run_whose_master_was_killed_blames_the_master(cloud):
+    cloud.set_pillar(alpha={"slow": 5})
+    pipe = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with cloud.started("state.orchestrate", "orch.deploy", **pipe) as first:
+        until(lambda: cloud.jobs("state.sls"))
+        cloud.kill("master")
+        try:
+            out, err = first.communicate(timeout=120)
+        finally:
+            cloud.restart("master")
+    assert first.returncode != 0
+    assert "the Salt master has ended during this run" in err[err.index("\nFAILED") :]
+    assert "minion does not answer" not in err
+    assert "Traceback" not in err + out
+    # At once: the minions have not found the new master yet.
+    until(cloud.listens)
+    again = cloud.deploy()
+    assert again.code == 0, again.err
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
 
 
 def test_test_mode_changes_nothing(cloud):
@@ -431,3 +454,19 @@ def test_a_refused_recovery_starts_again_what_it_has_stopped(cloud, mariadb):
     assert unsure.code == 1
     assert "one: what its mariadb holds and that of two does not" in unsure.err
     assert '"force": "two", "confirm": "yes"' in unsure.last_block
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_host_without_room_stops_the_run_before_anything_changes(cloud):
+    var = cloud.folder / "minions/two/var"
+    var.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(var)], check=True)
+    try:
+        result = cloud.deploy()
+    finally:
+        subprocess.run(["umount", str(var)], check=True)
+    assert result.code == 1
+    assert "host    two" in result.last_block
+    assert f"reason  {var}: 1 MB are free, 50 are needed" in result.last_block
+    assert "Traceback" not in result.err + result.out
+    assert not any(cloud.written().values())

@@ -92,6 +92,11 @@ class Engine:
                 names[name] = image["Id"]
         return names
 
+    def root(self) -> str:
+        """Return the folder in which Docker keeps images, volumes and logs."""
+        with self._errors():
+            return self._api.info()["DockerRootDir"]
+
     def inspect(self, container: str) -> dict[str, Any]:
         """Return all of one container."""
         with self._errors():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from saltern import space
 from saltern.errors import SalternError
 
 
@@ -20,8 +21,11 @@ def locked(directory: Path | None, name: str) -> Iterator[None]:
     if directory is None:
         yield
         return
-    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-    with open(directory / f"{name}.lock", "w") as file:
+    path = directory / f"{name}.lock"
+    with space.needed(path):
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

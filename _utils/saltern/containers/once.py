@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from saltern import files, space
 from saltern.containers.fields import nearest
 from saltern.containers.spec import Change
 from saltern.errors import SalternError
@@ -52,7 +52,6 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def write(path: Path, wanted: Mapping[str, str]) -> None:
     """Write a task's marker so that a crash leaves the old one or the new one."""
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(dict(wanted), sort_keys=True) + "\n")
-    temporary.replace(path)
+    with space.needed(path.parent):
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    files.write(path, json.dumps(dict(wanted), sort_keys=True) + "\n", 0o644)
