@@ -25,6 +25,8 @@ except ImportError:
     docker = None
 
 _LAST_LINES = 15
+# The second is what systemd-resolved asks; Docker takes it where the first names only that.
+_RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 def hosts(services: list[str] | None = None) -> list[Check]:
@@ -59,6 +61,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         *prechecks.declared(cloud["formulas"], os.path.exists, _holds, _runs()),
         *prechecks.certificates(cloud, certificates.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
+        prechecks.dns(*_resolvers(client, info)),
         prechecks.ports(cloud, _listeners(client)),
         prechecks.images(cloud, present),
     ]
@@ -196,6 +199,20 @@ def _listeners(client: Any) -> list[Listener]:
         held = bool(one.pid) and ours(one.pid)
         found.append(Listener(one.laddr.ip, one.laddr.port, owner, held))
     return found
+
+
+def _resolvers(client: Any, info: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the host's files of DNS servers, and container to its own, of those that have the host's network."""
+    own = [path.read_text() for path in _RESOLVERS if path.exists()]
+    running = client.containers(filters={"label": "saltern.service"}) if client else []
+    files = {
+        one["Names"][0].lstrip("/"): Path(
+            info["DockerRootDir"], f"containers/{one['Id']}/resolv.conf"
+        )
+        for one in running
+        if one["HostConfig"]["NetworkMode"] == "host"
+    }
+    return own, {name: path.read_text() for name, path in files.items() if path.exists()}
 
 
 def _ours(client: Any) -> Callable[[int], bool]:

@@ -46,6 +46,9 @@ _FOLLOWED_LINES = 2000
 # How long a host that has started waits for a run under way.
 _PATIENCE_SECONDS = 3600
 
+# SystemExit is Ctrl-C, as Salt tells it.
+_ENDED = (SalternError, SaltException, SystemExit)
+
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +74,7 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None, **ot
         run, phase = _run(services, hosts, other), _phase("plan")
         phase.warn(run.cloud.warnings)
         run.ask_plans(phase, 600)
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
     stays = findings.of_leftovers(run.leftovers)
     more = {"leftovers": stays} if stays else {}
@@ -111,7 +114,7 @@ def status(
             del answers[host]
             silent.append(fleet.other_code(host))
         stored = certs.read(inventory.certificates_folder(__opts__))
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         return _failed("See what runs", error, "salt-run saltern.status")
     expiries = certs.expiries(stored, certs.now())
     rows = {host: one["containers"] for host, one in answers.items()}
@@ -190,7 +193,7 @@ def logs(
                 known = found
                 time.sleep(_FOLLOW_SECONDS)
                 found = _search(places, asked)
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         return _failed("Search the logs", error, "salt-run saltern.logs")
     return None
 
@@ -229,7 +232,7 @@ def orphans(
             still = left.find(run, _phase("orphans"), minutes) if found else []
             both = left.seen_twice(found, still)
             removed = left.clean(run, _phase("clean"), both)
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         return _failed("Look for orphans", error, again)
     count = sum(map(len, removed.values()))
     return _shown("orphans", {"orphans": [asdict(one) for one in both], "removed": count})
@@ -301,7 +304,7 @@ def rotate_fernet(
                     state = {"fun": "keyring.present", "name": name, "service": service}
                     call = dict.fromkeys(calls, state)
                     run.fleet.call(_phase("deliver"), "state.single", call, 120)
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         return _failed("Rotate the keys", error, again)
     return _shown("rotated", {"keys": len(ring), "hosts": list(calls)})
 
@@ -328,7 +331,7 @@ def renew_certificates(days: float = _SOON_DAYS) -> Shown:
         due = [name for name in reasons if name in stored]
         if due:
             _orchestrate("certificates", {"days": days, "wait": _PATIENCE_SECONDS})
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         _log.error("certificates were not renewed: %s", error)
         return _failed("Renew the certificates", error, "salt-run saltern.renew_certificates")
     return _shown("renewed", due)
@@ -354,7 +357,7 @@ def started(host: str) -> Shown:
         if _cloud().hosts.get(host, {}).get("deploy_on_start"):
             waiting.add(host)
         served = waiting.serve(_deploy_started)
-    except (SalternError, SaltException) as error:
+    except _ENDED as error:
         _log.error("%s has started and was not deployed to: %s", host, error)
         return _failed(
             "Deploy to a host that has started", error, f"salt-run saltern.started {host}"
@@ -476,8 +479,8 @@ def _retcode(well: bool) -> Shown:
     return {} if well else {"retcode": 1}
 
 
-def _failed(what: str, error: Exception, again: str) -> Shown:
+def _failed(what: str, error: BaseException, again: str) -> Shown:
     screen.end_quietly()
-    failures = error.failures if isinstance(error, RolloutError) else [Failure(str(error))]
+    failures = fleet.failures_of(error)
     text = progress.failure_block(what, failures, again)
     return {"outputter": "saltern", "data": {"failed": text, **_retcode(False)}}

@@ -38,8 +38,10 @@ class RolloutError(SalternError):
         super().__init__("\n".join(places))
 
 
-def failures_of(error: Exception) -> list[Failure]:
+def failures_of(error: BaseException) -> list[Failure]:
     """Return why a phase ended as failures."""
+    if isinstance(error, SystemExit):
+        return [Failure("interrupted")]
     if isinstance(error, RolloutError):
         return error.failures
     return [Failure(str(error), remedy=error.remedy if isinstance(error, RefusedError) else "")]

@@ -115,10 +115,10 @@ class Orchestration:
             screen.not_logged(ret["comment"])
             self._last_word(failures_of(error))
         except SystemExit:
-            # Ctrl-C, as Salt tells it.
-            ret["comment"] = "interrupted; hosts finish the service they are at"
+            # Ctrl-C, as Salt tells it; passed on, it would show a traceback. The state fails, and ends the run.
+            ret.update(result=False, comment="interrupted; hosts finish the service they are at")
+            screen.not_logged(ret["comment"])
             self._last_word([Failure(ret["comment"])])
-            raise
         finally:
             phase.end(ok, ret["comment"])
             if not ok or self._lowstate[-1]["__id__"] == title:

@@ -187,6 +187,25 @@ def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check
     return check("names", not wrong, "; ".join(wrong) or "resolve", remedy)
 
 
+def nameservers(text: str) -> list[str]:
+    """Return the DNS servers of a ``resolv.conf``."""
+    words = (line.split() for line in text.splitlines())
+    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+
+
+def dns(host: Iterable[str], containers: Mapping[str, str]) -> Check:
+    """Check that containers have the host's DNS servers: Docker copies them when a container starts.
+
+    :param host: Texts of the host's ``resolv.conf``; Docker leaves out a resolver of the host's own.
+    :param containers: Name to the text of the container's.
+    """
+    wanted = [nameservers(text) for text in host]
+    old = [name for name, text in sorted(containers.items()) if nameservers(text) not in wanted]
+    found = f"still have other DNS servers than the host: {', '.join(old)}" if old else "the host's"
+    remedy = "Restart them one after the other, such as: salt HOST container.restart NAME"
+    return check("dns", not old, found, remedy)
+
+
 def images(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
     """Check that every image is here or can be pulled."""
     here = set(present)

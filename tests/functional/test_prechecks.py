@@ -34,6 +34,17 @@ def running(*command: str) -> Iterator[None]:
             process.kill()
 
 
+def test_a_container_keeps_the_dns_servers_of_its_start_and_is_found(
+    precheck, call, api, web, prefix
+):
+    call("container.running", **web)
+    name = f"{prefix}web"
+    own, found = precheck._resolvers(api, api.info())
+    assert precheck.prechecks.dns(own, {name: found[name]})["ok"]
+    changed = ["nameserver 192.0.2.77"]  # as after a change of the host's file
+    assert name in precheck.prechecks.dns(changed, {name: found[name]})["found"]
+
+
 SHELL = ["-c", "echo; read line"]
 
 

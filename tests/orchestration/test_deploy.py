@@ -149,6 +149,17 @@ def test_an_interrupted_run_says_so_last_and_frees_the_lock(cloud):
     assert cloud.deploy().code == 0
 
 
+def test_an_interrupted_plan_says_so_without_a_traceback(cloud):
+    pipe = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with cloud.silent("two"), cloud.started("saltern.plan", **pipe) as plan:
+        until(lambda: cloud.jobs("saltern.plan"))
+        plan.send_signal(signal.SIGINT)
+        out, err = plan.communicate(timeout=60)
+    assert plan.returncode != 0
+    assert "interrupted" in out + err
+    assert "Traceback" not in out + err
+
+
 def test_a_run_whose_master_was_killed_blames_the_master(cloud):
     cloud.set_pillar(alpha={"slow": 5})
     pipe = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -336,3 +336,11 @@ def test_interfaces_and_paths_of_options_exist():
         "eth0 is taken",
         "the host itself runs ntpd",
     ]
+
+
+def test_containers_with_the_dns_servers_of_their_start_are_named():
+    host = ["# by hand\nnameserver 192.0.2.1\nsearch a\n", "nameserver 192.0.2.2\n"]
+    same = {"nova": "nameserver 192.0.2.1\n", "glance": "search b\nnameserver 192.0.2.2\n"}
+    assert prechecks.dns(host, same)["ok"]
+    old = prechecks.dns(host, {**same, "heat": "nameserver 192.0.2.9\n"})
+    assert not old["ok"] and old["found"].endswith("than the host: heat")
