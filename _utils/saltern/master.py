@@ -32,7 +32,7 @@ class Master:
 
         :raises SalternError: It has ended, or is another one.
         """
-        if self._seen and not self._seen.is_running():
+        if self._seen and not _lives(self._seen):
             state = "was restarted" if self._process() else "has ended"
             raise SalternError(
                 f"the Salt master {state} during this run; hosts finish the service they are at. See that it "
@@ -41,6 +41,14 @@ class Master:
 
     def _process(self) -> psutil.Process | None:
         try:
-            return psutil.Process(int(self._pidfile.read_text()))
+            found = psutil.Process(int(self._pidfile.read_text()))
         except (OSError, ValueError, psutil.Error):
             return None
+        return found if _lives(found) else None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
