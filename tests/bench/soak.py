@@ -51,8 +51,14 @@ class Worker(threading.Thread):
         self.errors: Counter[str] = Counter()
         command = ["docker", "exec", "-i", "toolbox", "python3", "-", f"soak{number}", str(minutes)]
         with WORKER.open() as program:
+            # A session of its own: Ctrl-C is for this program, which asks the worker to end.
             self.process = subprocess.Popen(
-                command, stdin=program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                command,
+                stdin=program,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
             )
 
     def run(self) -> None:
