@@ -102,8 +102,7 @@ class Orchestration:
         title = self._low["__id__"]
         run_id = str(self._opts.get("jid") or self._low.get("__orchestration_jid__", "0"))
         say = screen.speaker(self._opts)
-        fire = self._bus().fire_event
-        phase = Phase(run_id, self._low["fun"], title, fire, say, time.monotonic)
+        phase = Phase(run_id, self._low["fun"], title, self._fire, say, time.monotonic)
         phase.begin()
         ok = False
         try:
@@ -123,6 +122,11 @@ class Orchestration:
             phase.end(ok, ret["comment"])
             if not ok or self._lowstate[-1]["__id__"] == title:
                 self._let_go()
+
+    def _fire(self, data: dict[str, Any], tag: str) -> None:
+        # A master that is gone has no bus; what the run says of that must not be lost over it.
+        with contextlib.suppress(OSError):
+            self._bus().fire_event(data, tag)
 
     def _last_word(self, failures: Sequence[Failure]) -> None:
         block = progress.failure_block(self._low["__id__"], failures, self.command.text())

@@ -173,7 +173,8 @@ def test_a_run_whose_master_was_killed_blames_the_master(cloud):
     assert first.returncode != 0
     assert "the Salt master has ended during this run" in err[err.index("\nFAILED") :]
     assert "minion does not answer" not in err
-    assert "Traceback" not in err + out
+    # Salt's own runner still misses its bus after that, in its own words.
+    assert "An exception occurred in this state" not in err + out
     # At once: the minions have not found the new master yet.
     until(cloud.listens)
     again = cloud.deploy()
