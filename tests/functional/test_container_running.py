@@ -136,7 +136,10 @@ def test_the_old_container_comes_back_if_the_new_one_fails(call, api, prefix, we
     now = api.inspect_container(f"{prefix}web")
     assert (now["Id"], now["State"]["Running"]) == (old, True)
     assert _kept(api, prefix) == ["web.failed"]
-    assert call("container.running", **web)["changes"] == {}
+    # It goes when the mistake is undone, and nothing else changes.
+    assert list(call("container.running", **web)["changes"]) == ["failed"]
+    assert _kept(api, prefix) == []
+    assert api.inspect_container(f"{prefix}web")["Id"] == old
 
 
 def test_a_first_container_that_fails_is_kept_for_inspection(call, api, prefix, web):

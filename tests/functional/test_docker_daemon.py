@@ -32,7 +32,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a Docker daemon needs root"),
 ]
 
-# Never touches the machine's network, whatever its settings say.
 OFF = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false")
 SLEEPER = {
     "name": "sleeper",
@@ -60,7 +59,9 @@ class Machine:
             "pidfile": run / "docker.pid",
             "host": f"unix://{socket}",
         }
-        command = ("dockerd", *(f"--{key}={value}" for key, value in places.items()), *flags)
+        # In a network of its own: without a bridge, a daemon removes the one that it finds, the machine's docker0.
+        flags = (*(f"--{key}={value}" for key, value in places.items()), *flags)
+        command = ("unshare", "--net", "dockerd", *flags)
         self.daemon = step.Daemon(self.file, str(socket), run, data, command)
 
     def set_up(self) -> str:
