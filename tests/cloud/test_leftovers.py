@@ -39,7 +39,7 @@ def server(cloud, network: str, name: str, *more: str) -> None:
 def orphans(cloud) -> list[str]:
     """Return the kinds and names of all orphans, however young."""
     said = cloud.salt_run("--out=json", "saltern.orphans", "minutes=0").stdout
-    found = json.loads(said)["data"]["orphans"]
+    found = json.loads(said)["orphans"]["orphans"]
     return [f"{one['kind']} {one['name']}" for one in found]
 
 
