@@ -50,7 +50,7 @@ bench: setup  ## measure; writes build/bench.json
 	@mkdir -p build
 	@$(bin)/python tests/bench/run.py
 
-bench-scale: .venv  ## measure up to 100 hosts of one master; adds to build/bench.json (HOSTS="3 10")
+bench-scale: .venv  ## measure one pillar at up to 10,000 hosts, and 100 hosts of one master; adds to build/bench.json (HOSTS="3 10")
 	@$(bin)/python tests/bench/scale.py $(HOSTS)
 
 soak: demo  ## use the deployed cloud without pause (MINUTES=60); adds to build/bench.json

@@ -173,30 +173,16 @@ class Bed:
 
     def _start(self) -> None:
         ports = _free_ports()
-        checkout = self.folder / "checkout"
         master = Settings(
             publish_port=ports[0],
             ret_port=ports[1],
-            checkout=checkout,
+            checkout=self.folder / "checkout",
             etc=self.folder / "etc",
             var=self.folder / "var",
             log=self.folder / "log",
             run=self.folder / "run",
         )
-        # A copy: figures must not change because somebody saves a file meanwhile.
-        for name in ("salt", "formulas"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
-        shutil.copytree(ROOT / "images/locks", checkout / "images/locks")
-        shutil.copy(ROOT / "images/users.yml", checkout / "images")
-        for place in (master.etc / "pillar", master.etc / "overrides/_modules", master.log):
-            place.mkdir(parents=True)
-        (master.etc / "overrides/_modules/database.py").write_text(DATABASE)
-        (master.etc / "pillar/top.sls").write_text("base:\n  '*': [cloud]\n")
-        catalog = formulas.load([checkout / "formulas"])
-        stored, _ = secrets.fill(catalog, {})
-        secrets.write(master.etc / "secrets.yml", stored)
-        saltconfig.files(master)
+        catalog = write_master(master)
         _more(
             master, "master", auto_accept=True, saltern={**_roots(master), "silence": self._silence}
         )
@@ -288,6 +274,24 @@ class Bed:
             if time.monotonic() > end:
                 sys.exit(f"the test bed was not ready within {seconds:g} s")
             time.sleep(0.2)
+
+
+def write_master(master: Settings) -> formulas.Catalog:
+    """Write what a master needs but its pillar, as set-up and ``saltern.genpwd`` do; return its catalogue."""
+    # A copy: figures must not change because somebody saves a file meanwhile.
+    for name in ("salt", "formulas", "pillar"):
+        ignored = shutil.ignore_patterns("__pycache__", "cloud.sls")
+        shutil.copytree(ROOT / name, master.checkout / name, ignore=ignored)
+    shutil.copytree(ROOT / "images/locks", master.checkout / "images/locks")
+    shutil.copy(ROOT / "images/users.yml", master.checkout / "images")
+    for place in (master.etc / "pillar", master.etc / "overrides/_modules", master.log):
+        place.mkdir(parents=True)
+    (master.etc / "overrides/_modules/database.py").write_text(DATABASE)
+    catalog = formulas.load([master.checkout / "formulas"])
+    stored, _ = secrets.fill(catalog, {})
+    secrets.write(master.etc / "secrets.yml", stored)
+    saltconfig.files(master)
+    return catalog
 
 
 def _failed(answer: Any) -> Any:

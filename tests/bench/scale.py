@@ -1,4 +1,4 @@
-"""Measure how Saltern grows with its hosts: up to a hundred minions of one master on this machine.
+"""Measure how Saltern grows with its hosts: one pillar at up to 10,000, up to a hundred minions of one master.
 
 Prints a table and adds its figures to ``build/bench.json``. Run by ``make bench-scale``; what it starts is its
 own and ends with it.
@@ -14,6 +14,7 @@ import sys
 import time
 from typing import Any
 
+import pillars
 import salt.config
 import salt.pillar
 from bed import ROOT, Bed
@@ -87,35 +88,52 @@ def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("counts", type=int, nargs="*", help=f"hosts; default: {COUNTS}")
-    counts = sorted(parser.parse_args().counts or COUNTS)
-    console, scale = Console(), {}
+    parser.add_argument("--pillar", action="store_true", help="measure no minions, pillars alone")
+    given = parser.parse_args()
+    console = Console()
+    with console.status("pillars"):
+        scale = {str(count): pillars.measure(count) for count in pillars.COUNTS}
+    note("scale_pillar", scale)
+    show("One pillar by the number of hosts", scale, console)
+    if not given.pillar:
+        minions(sorted(given.counts or COUNTS), console)
+
+
+def minions(counts: list[int], console: Console) -> None:
+    """Measure master and minions with so many hosts, print and write."""
+    scale: dict[str, dict[str, Any]] = {}
     with Bed(counts[-1]) as bed:
         for count in counts:
             with console.status(f"{count} hosts"):
                 bed.grow(count)
                 scale[str(count)] = measure(bed)
             console.print(f"{count} hosts: {scale[str(count)]}")
-            note(scale)
-    show(scale, console)
+            note("scale", scale)
+    show("Saltern by the number of its hosts, on this machine", scale, console)
+    compare(scale, console)
 
 
-def note(scale: dict[str, dict[str, Any]]) -> None:
+def note(name: str, scale: dict[str, dict[str, Any]]) -> None:
     """Add the figures to those of the other benchmarks."""
     RESULT.parent.mkdir(exist_ok=True)
     figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-    figures["scale"] = figures.get("scale", {}) | scale
+    figures[name] = figures.get(name, {}) | scale
     RESULT.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def show(scale: dict[str, dict[str, Any]], console: Console) -> None:
-    """Print the figures, and how a change at the peer's number of hosts compares with it."""
-    table = Table("hosts", *scale, title="Saltern by the number of its hosts, on this machine")
+def show(title: str, scale: dict[str, dict[str, Any]], console: Console) -> None:
+    """Print the figures, a column a number of hosts."""
+    table = Table("hosts", *scale, title=title)
     for name in next(iter(scale.values())):
         cells = [one[name] for one in scale.values()]
         table.add_row(
             name, *(str(sum(c.values())) if isinstance(c, dict) else str(c) for c in cells)
         )
     console.print(table)
+
+
+def compare(scale: dict[str, dict[str, Any]], console: Console) -> None:
+    """Print how a change at the peer's number of hosts compares with it."""
     ours = scale.get(str(PEER["hosts"]))
     if ours:
         wall, cpu = ours["change_s"], sum(ours["change_cpu_s"].values())
