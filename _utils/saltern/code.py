@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # What saltutil.sync_all brings to a minion (salt.utils.extmods), and which files of it.
-_KINDS = ("modules", "states", "utils", "renderers", "grains", "beacons", "engines", "matchers")
+KINDS = ("modules", "states", "utils", "renderers", "grains", "beacons", "engines", "matchers")
 _NAMES = re.compile(r"\.(pyx?|so|zip)$")
 
 
@@ -20,7 +20,7 @@ def served(file_roots: list[str]) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     for root in file_roots:
-        for kind in _KINDS:
+        for kind in KINDS:
             for name, path in _below(Path(root) / f"_{kind}").items():
                 files.setdefault(f"{kind}/{name}", path)
     return files
@@ -35,7 +35,7 @@ def synced(extension_modules: str) -> dict[str, Path]:
     """Return the extension files of a minion, as :func:`served`."""
     return {
         f"{kind}/{name}": path
-        for kind in _KINDS
+        for kind in KINDS
         for name, path in _below(Path(extension_modules) / kind).items()
     }
 
