@@ -26,10 +26,9 @@ def registered(name: str, verify: bool = False, prune: bool | None = None) -> di
             - name: keystone
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
-    facts = __pillar__.get("cloud", {})
-    hosts = facts.get("services", {}).get(name, {}).get("hosts", [])
-    if hosts and hosts[0] != facts["host"]["id"]:
-        return ret | {"comment": f"{hosts[0]} does this for the cloud."}
+    formula = __pillar__.get("cloud", {}).get("formulas", {}).get(name, {})
+    if not formula.get("first", True):
+        return ret | {"comment": f"The first host of {name} does this for the cloud."}
     function = "catalog.differences" if __opts__["test"] else "catalog.register"
     try:
         ret["changes"] = __salt__[function](verify=verify, prune=prune)

@@ -122,11 +122,28 @@ class Cloud:
         )
         return own if own or offers or "certificates" in formula else None
 
+    def names_of(self, service: str) -> list[dict[str, str]]:
+        """Return whose hosts a service's files and containers may name: ``service`` or ``role``, and ``when``.
+
+        They are those that ``names`` of its ``service.yml`` says, its fellow members of a cluster, and
+        those of what it requires and HAProxy does not offer.
+        """
+        formula = self.catalog[service]
+        called = [*formula.get("requires", []), *formula.get("after", [])]
+        names = [*[service] * ("clusters" in formula), *filter(self._is_called_directly, called)]
+        names += formula.get("names", [])
+        return [one if isinstance(one, dict) else {"service": one} for one in names]
+
+    def _is_called_directly(self, service: str) -> bool:
+        """Return whether clients of a service speak to its hosts rather than to HAProxy."""
+        ports = self.catalog.get(service, {}).get("ports", {}).values()
+        return bool(ports) and all(port.get("frontend", "none") == "none" for port in ports)
+
     def facts(self, host: str | None = None) -> dict[str, dict[str, Any]]:
         """Return what a host may know of every running service (no secrets), options as its own."""
         return {
             name: {
-                "hosts": self.placement[name],
+                "several": len(self.placement[name]) > 1,
                 "ports": self.catalog[name].get("ports", {}),
                 "options": self.options(name, host),
                 "catalog": self.catalog[name].get("catalog", {}),
@@ -145,18 +162,31 @@ class Cloud:
             yield from _formatted(values[option], declared, form, option)
 
     def outline(self, host: str) -> dict[str, Any]:
-        """Return what any service may know of the cloud as one host sees it; no secrets.
+        """Return the whole cloud as one host sees it, but for its secrets: what the rules of services are about.
 
         :param host: Minion id.
         """
-        hosts = {
+        known = self._known(host)
+        for name, facts in known["services"].items():
+            facts["hosts"] = self.placement[name]
+        return known | {"hosts": self._inventory}
+
+    @functools.cached_property
+    def _inventory(self) -> dict[str, dict[str, Any]]:
+        """All hosts, as services name them."""
+        return {
             name: {"id": name, "address": one["address"], "roles": one["roles"]}
             for name, one in self.hosts.items()
         }
+
+    def _known(self, host: str) -> dict[str, Any]:
+        """Return what any host may know of the cloud, whatever its size, with one host's own options."""
         return {
             **{key: self.settings[key] for key in _KNOWN_SETTINGS},
-            "host": hosts[host],
-            "hosts": hosts,
+            "images": {
+                key: one for key, one in self.settings["images"].items() if key in _IMAGE_NAME
+            },
+            "host": self._inventory[host],
             "services": self.facts(host),
         }
 
@@ -171,7 +201,7 @@ class Cloud:
         """
         services = self.services_of(host)
         view = {
-            **self.outline(host),
+            **self._known(host),
             "formulas": {name: self._formula(name, users) for name in services},
             "interfaces": {
                 f"{name}:{option}": interface
@@ -185,9 +215,35 @@ class Cloud:
             for service, names in wanted.items()
         }
         view["certificates"] = self._certificates(view, host, stored.get("certificates", {}))
+        for name, formula in view["formulas"].items():
+            formula["first"] = self.placement[name][0] == host
+        self._name_hosts(view)
         for name in services:
             _decide(name, view)
         return view
+
+    def _name_hosts(self, view: dict[str, Any]) -> None:
+        """Put into a view the hosts that its services name, and no others."""
+        named: dict[str, set[str]] = {"service": set(), "role": set()}
+        for service, formula in view["formulas"].items():
+            formula["names"] = {kind: [] for kind in named}  # so that no `when` asks for hosts
+            chosen = [one for one in self.names_of(service) if _holds(one, service, view)]
+            formula["names"] = {
+                kind: [one[kind] for one in chosen if kind in one] for kind in named
+            }
+            for kind, names in formula["names"].items():
+                named[kind].update(names)
+        every = "*" in named["service"]
+        hosts = {view["host"]["id"]}
+        for name, facts in view["services"].items():
+            if every or name in named["service"]:
+                facts["hosts"] = self.placement[name]
+                hosts.update(facts["hosts"])
+        view["hosts"] = {
+            name: one
+            for name, one in self._inventory.items()
+            if every or name in hosts or not named["role"].isdisjoint(one["roles"])
+        }
 
     def _certificates(
         self, view: dict[str, Any], host: str, stored: Mapping[str, Any]
@@ -237,9 +293,10 @@ _KNOWN_SETTINGS = [
     "internal_name",
     "external_name",
     "tls",
-    "images",
     "limits",
 ]
+# What of `saltern:images` names an image; the rest is for builds, and may hold passwords.
+_IMAGE_NAME = ("registry", "namespace", "tag")
 # What of a service.yml a host needs; the rest is for the master and for people.
 _HOST_KEYS = [
     "summary",
@@ -263,17 +320,9 @@ _HOST_KEYS = [
 def _decide(service: str, view: dict[str, Any]) -> None:
     """Leave out of a service's data what has a `when` that does not hold on this host."""
     formula = view["formulas"][service]
-    names: Context | None = None
 
     def chosen(part: Mapping[str, Any]) -> bool:
-        nonlocal names
-        if "when" not in part:
-            return True
-        names = names or Context(view, service)
-        try:
-            return templates.holds(part["when"], names)
-        except SalternError as error:
-            raise SalternError(f"formulas/{service}/service.yml: when: {error}") from error
+        return _holds(part, service, view)
 
     def without(part: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key != "when"}
@@ -283,6 +332,16 @@ def _decide(service: str, view: dict[str, Any]) -> None:
         formula[key] = {name: without(part) for name, part in parts.items() if chosen(part)}
     for key in ("once", "prechecks"):
         formula[key] = [without(part) for part in formula.get(key, []) if chosen(part)]
+
+
+def _holds(part: Mapping[str, Any], service: str, view: Mapping[str, Any]) -> bool:
+    """Return whether a part of a service is wanted on the host of a view: by its `when`, if it has one."""
+    if "when" not in part:
+        return True
+    try:
+        return templates.holds(part["when"], Context(view, service))
+    except SalternError as error:
+        raise SalternError(f"formulas/{service}/service.yml: when: {error}") from error
 
 
 def load(

@@ -33,7 +33,7 @@ def states(
         raise SalternError(
             f"{host} does not run {service}: no role of saltern:hosts:{host} says so"
         )
-    first = cloud["services"][service]["hosts"][0] == cloud["host"]["id"]
+    first = formula["first"]
     result: States = {}
 
     def add(sentence: str, function: str, **arguments: Any) -> None:

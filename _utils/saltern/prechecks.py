@@ -94,8 +94,7 @@ def memory(total_mb: float, limit_mb: float) -> Check:
 def address(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
     """Check that the host has its address, and the cloud's if it is the only one to have them."""
     wanted = {f"saltern:hosts:{cloud['host']['id']}:address": cloud["host"]["address"]}
-    balancers = cloud["services"].get("haproxy", {}).get("hosts", [])
-    if balancers == [cloud["host"]["id"]]:
+    if "haproxy" in cloud["formulas"] and not cloud["services"]["haproxy"]["several"]:
         wanted |= {f"saltern:{key}": cloud[key] for key in ("internal_address", "external_address")}
     there = set(present)
     # The kernel accepts all of 127.0.0.0/8, named or not.
@@ -178,7 +177,7 @@ def certificates(cloud: Mapping[str, Any], now: datetime) -> list[Check]:
 
 
 def names(cloud: Mapping[str, Any], resolved: Mapping[str, str | None]) -> Check:
-    """Check that names resolve: this host's own and the other hosts' ids.
+    """Check that names resolve: this host's own and the ids of those that it knows.
 
     :param resolved: Name to the address found, None if there is none.
     """

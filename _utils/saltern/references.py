@@ -34,6 +34,8 @@ def problems_of(catalog: Catalog, roles: Collection[str]) -> list[Problem]:
             ("roles", formula.get("roles", []), roles, "role"),
             ("requires", formula.get("requires", []), catalog, "service"),
             ("after", formula.get("after", []), catalog, "service"),
+            ("names", _named(formula, "service"), [*catalog, "*"], "service"),
+            ("names", _named(formula, "role"), roles, "role"),
             ("beside", [formula["beside"]] if "beside" in formula else [], catalog, "service"),
             ("enabled", enabled if isinstance(enabled, Mapping) else [], known_options, "option"),
             ("uses_secrets", _meaningless(used, known_secrets), known_secrets, "secret"),
@@ -61,6 +63,14 @@ def _own(formula: Mapping[str, Any]) -> Iterator[_Reference]:
     users = [entry.get("user", {}), *entry.get("users", {}).values()]
     yield "catalog", [one["port"] for one in entries if "port" in one], ports, "port"
     yield "catalog", [one["password"] for one in users if "password" in one], own, "secret"
+
+
+def _named(formula: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the services or roles whose hosts a service names."""
+    names = [
+        one if isinstance(one, Mapping) else {"service": one} for one in formula.get("names", [])
+    ]
+    return [one[kind] for one in names if kind in one]
 
 
 def _meaningless(patterns: Iterable[str], known: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -65,20 +65,26 @@ class Context(dict[str, Any]):
         self._cloud = cloud
         self._service = service
         self._machine = machine
+        # The whole cloud is named where rules are checked: on the master, which knows it.
+        formula = cloud.get("formulas", {}).get(service, {})
+        self._named: Mapping[str, list[str]] = formula.get("names", {"service": ["*"]})
         super().__init__(
             service=service,
             prefix="",
-            cloud=cloud,
+            cloud={key: one for key, one in cloud.items() if key not in ("hosts", "services")},
             host={**cloud["host"], **asdict(machine)},
-            hosts=cloud["hosts"],
-            services=cloud["services"],
+            hosts=_Hosts(cloud.get("hosts", {}), self._named_or_refused),
+            services={
+                name: _Facts(name, facts, self._named_or_refused)
+                for name, facts in cloud["services"].items()
+            },
             options=cloud["services"][service]["options"],
             addresses=self.addresses,
+            role_addresses=self.role_addresses,
             enabled=lambda name: name in cloud["services"],
             endpoint=self.endpoint,
             own_url=self.own_url,
             certificate=lambda name: f"{certificates.FOLDER}/{name}.pem",
-            first_host=lambda name=service: cloud["services"][name]["hosts"][0],
             secret=self.secret,
             database_url=self.database_url,
             transport_url=self.transport_url,
@@ -90,9 +96,20 @@ class Context(dict[str, Any]):
         )
 
     def addresses(self, service: str) -> list[str]:
-        """Return the addresses of the hosts that run a service, in inventory order."""
-        facts = self._cloud["services"].get(service, {"hosts": []})
-        return [self._cloud["hosts"][host]["address"] for host in facts["hosts"]]
+        """Return the addresses of the hosts that run a service, in inventory order.
+
+        :raises SalternError: This service does not name them.
+        """
+        facts = self["services"].get(service)
+        return [self._cloud["hosts"][host]["address"] for host in facts["hosts"]] if facts else []
+
+    def role_addresses(self, role: str) -> list[str]:
+        """Return the addresses of the hosts with a role, in inventory order.
+
+        :raises SalternError: This service does not name them.
+        """
+        self._named_or_refused("role", role)
+        return [one["address"] for one in self._cloud["hosts"].values() if role in one["roles"]]
 
     def endpoint(self, service: str, interface: str = "internal", port: str | None = None) -> str:
         """Return the URL of a service through HAProxy, without a path.
@@ -121,9 +138,8 @@ class Context(dict[str, Any]):
         owner, _, key = name.partition(".")
         known = self._cloud.get("secrets", {}).get(owner, {})
         if key not in known:
-            where = f"formulas/{self._service}/service.yml"
             raise SalternError(
-                f"secret {name!r} is not declared in {where}: add it to uses_secrets"
+                f"secret {name!r} is not declared in {self._where}: add it to uses_secrets"
             )
         if known[key] in (None, ""):
             raise SalternError(
@@ -193,12 +209,73 @@ class Context(dict[str, Any]):
         services = self._cloud["services"].items()
         return {name: facts["catalog"] for name, facts in services if facts["catalog"]}
 
+    def _named_or_refused(self, kind: str, name: str) -> None:
+        """Refuse hosts that this service does not name: this host knows them by chance, if at all."""
+        named = self._named
+        if "*" in named["service"] or name in named[kind]:
+            return
+        whose = {"*": "all hosts"}.get(name) or f"the hosts of {kind} {name}"
+        word = f"{{role: {name}}}" if kind == "role" else '"*"' if name == "*" else name
+        raise SalternError(
+            f"{self._service} does not name {whose}: add {word} to names in {self._where}"
+        )
+
+    @property
+    def _where(self) -> str:
+        return f"formulas/{self._service}/service.yml"
+
     def _facts(self, service: str) -> Mapping[str, Any]:
         facts = self._cloud["services"].get(service)
         if facts is None:
-            where = f"formulas/{self._service}/service.yml"
-            raise SalternError(f"{service} does not run in this cloud; {where} should require it")
+            raise SalternError(
+                f"{service} does not run in this cloud; {self._where} should require it"
+            )
         return facts
+
+
+class _Facts(dict[str, Any]):
+    """What a host knows of a service; its hosts are for those that name them.
+
+    :param allowed: Raises an error for what may not be known, see ``Context._named_or_refused``.
+    """
+
+    def __init__(
+        self, service: str, facts: Mapping[str, Any], allowed: Callable[[str, str], None]
+    ) -> None:
+        super().__init__({key: one for key, one in facts.items() if key != "hosts"})
+        self._service, self._hosts, self._allowed = service, facts.get("hosts"), allowed
+
+    def __missing__(self, key: str) -> Any:
+        if key != "hosts":
+            raise KeyError(key)
+        self._allowed("service", self._service)
+        return self._hosts
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a fact, also the hosts."""
+        return self[key] if key == "hosts" else super().get(key, default)
+
+
+class _Hosts(Mapping[str, Any]):
+    """The hosts that this host knows; all of them are for those that name all."""
+
+    def __init__(
+        self, hosts: Mapping[str, Mapping[str, Any]], allowed: Callable[[str, str], None]
+    ) -> None:
+        self._hosts, self._allowed = hosts, allowed
+
+    def __getitem__(self, host: str) -> Mapping[str, Any]:
+        if host not in self._hosts:
+            self._allowed("service", "*")
+        return self._hosts[host]
+
+    def __iter__(self) -> Iterator[str]:
+        self._allowed("service", "*")
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        self._allowed("service", "*")
+        return len(self._hosts)
 
 
 def rabbitmq_hash(password: str) -> str:

@@ -53,6 +53,22 @@ def load(topology: str) -> cloud.Cloud:
     return cloud.load(TOPOLOGIES[topology], catalog, cloud.releases(ROOT / "images"))
 
 
+def grown(topology: str, computes: int) -> cloud.Cloud:
+    """Return the cloud of a topology with so many compute hosts."""
+    pillar = TOPOLOGIES[topology]
+    hosts = {
+        name: one
+        for name, one in pillar["saltern"]["hosts"].items()
+        if "compute" not in one["roles"]
+    }
+    for number in range(computes):
+        address = f"10.1.{number // 250}.{number % 250 + 1}"
+        hosts[f"compute{number + 1}"] = {"address": address, "roles": ["compute"]}
+    pillar = {**pillar, "saltern": {**pillar["saltern"], "hosts": hosts}}
+    catalog = formulas.load([ROOT / "formulas"])
+    return cloud.load(pillar, catalog, cloud.releases(ROOT / "images"))
+
+
 @functools.cache
 def view(topology: str, host: str) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host, with new secrets."""

@@ -6,11 +6,12 @@ import json
 
 import pytest
 import yaml
-from clouds import ROOT, TOPOLOGIES, load, placements, source, view
+from clouds import ROOT, TOPOLOGIES, grown, load, placements, source, view
 
 from saltern import expand, generation, merge, secrets, templates
 from saltern.containers.spec import Spec
 
+USERS = yaml.safe_load((ROOT / "images/users.yml").read_text())
 PARSERS = {
     **dict.fromkeys(("oslo", "uwsgi", "ini"), merge.parse_ini),
     "properties": merge.parse_ini,
@@ -78,6 +79,13 @@ def test_once_tasks_and_databases_belong_to_the_first_host(topology, service, ho
     functions = {function for body in states.values() for function in body}
     first = load(topology).placement[service][0] == host
     assert first or not functions & {"container.ran", "database.present"}
+
+
+@pytest.mark.parametrize("topology", ["roles-apart", "roles-apart-openvswitch"])
+def test_a_compute_host_does_not_know_the_others(topology):
+    few, many = (grown(topology, count).view("compute1", {}, USERS) for count in (2, 200))
+    assert few == many
+    assert [name for name in many["hosts"] if name.startswith("compute")] == ["compute1"]
 
 
 @pytest.mark.parametrize(

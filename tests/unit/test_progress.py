@@ -238,7 +238,7 @@ CLOUD = {
             "hosts": ["aio"],
             "ports": {"keystone": {"port": 5000, "frontend": "http", "external": True}},
         },
-        "haproxy": {"hosts": ["aio"], "ports": {}},
+        "haproxy": {"several": False, "ports": {}},
     },
     "formulas": {"keystone": {"containers": {"api": {"image": "keystone"}}}, "haproxy": {}},
 }
