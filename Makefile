@@ -69,8 +69,7 @@ cluster-test: setup  ## the tests that need several hosts, on the test bed (imag
 	@$(bin)/salt-run image.build
 	@$(bin)/salt-run image.build demo
 	@$(MAKE) --no-print-directory cluster
-	@$(bin)/pytest -m clusters tests/functional $(ARGS)
-	@$(bin)/pytest tests/cluster $(ARGS)
+	@$(bin)/pytest -m clusters tests/functional tests/cluster $(ARGS)
 
 cluster-down: .venv  ## remove the test bed
 	@$(bin)/python -m tests.cluster down

@@ -17,6 +17,37 @@ from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
 
 # Neutron's ovsdb_probe_interval, in milliseconds.
 PROBE = 60000
+# Test to client to the seconds of its longest outage.
+OUTAGES = pytest.StashKey[dict[str, dict[str, float]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what the clients of each fault have seen."""
+    config.stash[OUTAGES] = {}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this folder as those of clusters."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.clusters)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print a row a fault, for the table in docs/cluster.md."""
+    rows = config.stash[OUTAGES]
+    if not rows:
+        return
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    width = max(map(len, rows))
+    terminalreporter.section("longest time without an acknowledged write, in seconds")
+    terminalreporter.line(" ".join([" " * width, *(f"{name:>9}" for name in names)]))
+    for test, row in rows.items():
+        terminalreporter.line(" ".join([f"{test:<{width}}", *(f"{row[n]:>9.1f}" for n in names)]))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,11 +115,8 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
             client.waits_for(5, until)
             client.stop()
         until(lambda: in_step(cloud, "ha.written"), "the members hold the same rows")
-        seen = ", ".join(
-            f"{name} {client.outage:.1f} s of {len(client.acknowledged)} writes"
-            for name, client in working.items()
-        )
-        print(f"\n{request.node.name}: longest outage: {seen}")
+        seen = {name: client.outage for name, client in working.items()}
+        request.config.stash[OUTAGES][request.node.name] = seen
         for name, client in working.items():
             assert client.stale == [], (name, client.errors)
             assert client.lost() == [], (name, client.errors)
