@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -65,3 +65,35 @@ def test_a_stopped_database_is_recovered_from_the_member_with_every_row(table: B
     until(lambda: held(bed, 4), "every member has the last row")
     again = bed.orch("mariadb_recovery", check=False)
     assert "the cluster is up on control1, control2, control3" in again.err
+
+
+def halt(bed: Bed) -> None:
+    """Kill all members so that nothing starts them again: Docker takes its own kill for a wish."""
+    for host in HOSTS:
+        bed.run(host, "docker", "kill", "mariadb")
+
+
+def spoil(bed: Bed) -> None:
+    """Cut the power of all members while their records of the cluster are half written."""
+    record = "/var/lib/mysql/data/grastate.dat"
+    for host in HOSTS:
+        bed.run(host, "docker", "exec", "mariadb", "truncate", "--size=40", record)
+    assert bed.crash("mariadbd", *HOSTS) == 3
+
+
+@pytest.mark.parametrize("lost", [halt, spoil])
+def test_a_lost_database_stops_a_deployment_until_it_is_recovered(
+    table: Bed, lost: Callable[[Bed], None]
+) -> None:
+    bed = table
+    add(bed, "control3")
+    rows = int(query(bed, "control3", f"SELECT COUNT(*) FROM {TABLE}"))
+    lost(bed)
+    deployed = bed.orch("deploy", services=SERVICES, check=False)
+    told = bed.salt("salt-run", "saltern.status", check=False)
+    for said in (deployed, told):
+        assert said.code != 0
+        assert "orch.mariadb_recovery" in f"{said.out}{said.err}"
+    bed.orch("mariadb_recovery")
+    until(lambda: held(bed, rows), "every member has every row")
+    assert "Nothing to change" in bed.orch("deploy", services=SERVICES).err
