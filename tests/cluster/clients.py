@@ -275,18 +275,31 @@ class Calls(Client):
 class Ports(Client):
     """Adds ports to a logical switch in OVN's northbound database, with Neutron's library and its settings.
 
+    One is there once northd has brought it into the southbound database, from where hosts get it.
+
     :param run: Command that runs Python with that library in the cloud's network.
     :param hosts: Addresses of the databases.
     :param probe: Milliseconds after which a silent database is given up.
     """
 
     _PROGRAM = """
-import sys
+import sys, time
 from ovsdbapp.backend.ovs_idl import connection
-from ovsdbapp.schema.ovn_northbound import impl_idl
-probe = int(sys.argv[2])
-idl = connection.OvsdbIdl.from_server(sys.argv[1], "OVN_Northbound", probe_interval=probe)
-nb = impl_idl.OvnNbApiIdlImpl(connection.Connection(idl, 180))
+from ovsdbapp.schema.ovn_northbound import impl_idl as northbound
+from ovsdbapp.schema.ovn_southbound import impl_idl as southbound
+def connect(schema, port):
+    servers = ",".join(f"tcp:{host}:{port}" for host in sys.argv[2:])
+    idl = connection.OvsdbIdl.from_server(servers, schema, probe_interval=int(sys.argv[1]))
+    return connection.Connection(idl, 180)
+def bound(name):
+    found = sb.db_find("Port_Binding", ("logical_port", "=", name), columns=["logical_port"])
+    for _ in range(50):
+        if found.execute(check_error=True):
+            return True
+        time.sleep(0.1)
+    return False
+nb = northbound.OvnNbApiIdlImpl(connect("OVN_Northbound", 6641))
+sb = southbound.OvnSbApiIdlImpl(connect("OVN_Southbound", 6642))
 nb.ls_add("ha", may_exist=True).execute(check_error=True)
 for line in sys.stdin:
     try:
@@ -296,16 +309,15 @@ for line in sys.stdin:
             print(*found, flush=True)
         else:
             nb.lsp_add("ha", line.strip(), may_exist=True).execute(check_error=True)
-            print(line.strip(), flush=True)
+            print(line.strip() if bound(line.strip()) else "failed: not bound", flush=True)
     except Exception as error:
         print("failed", repr(error), flush=True)
 """
 
     def __init__(self, run: Sequence[str], hosts: Sequence[str], probe: int) -> None:
         super().__init__()
-        servers = ",".join(f"tcp:{host}:6641" for host in hosts)
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._neutron = subprocess.Popen([*run, "-c", self._PROGRAM, servers, str(probe)], **pipe)
+        self._neutron = subprocess.Popen([*run, "-c", self._PROGRAM, str(probe), *hosts], **pipe)
 
     def write(self, number: int) -> str:
         """Add a port."""

@@ -15,8 +15,6 @@ from tests.cluster.bed import Bed
 from tests.cluster.clients import Broker, Calls, Client, Database, Identity, Ports
 from tests.cluster.members import HOSTS, SERVICES, in_step, query, until, whole
 
-# Neutron's ovsdb_probe_interval, in milliseconds.
-PROBE = 60000
 # Test to client to the seconds of its longest outage.
 OUTAGES = pytest.StashKey[dict[str, dict[str, float]]]()
 
@@ -93,6 +91,7 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
     secrets = yaml.safe_load(cloud.run("master", "cat", "/etc/saltern/secrets.yml").out)
     hosts = [cloud.hosts[host]["address"] for host in HOSTS]
     login = ("openstack", secrets["rabbitmq"]["password"])
+    probe = cloud.wanted().catalog["ovn"]["options"]["probe_interval"]["default"] * 1000
     network = ["docker", "run", "--rm", "--interactive", "--network", cloud.machine.name]
     working: dict[str, Client] = {
         "database": Database(cloud.virtual_address, "client", "client"),
@@ -102,7 +101,7 @@ def clients(cloud: Bed, request: pytest.FixtureRequest) -> Iterator[Callable[[],
             f"http://{cloud.virtual_address}:5000", secrets["keystone"]["admin_password"]
         ),
         "port": Ports(
-            [*network, Options().name("neutron"), "python3", "-W", "ignore"], hosts, PROBE
+            [*network, Options().name("neutron"), "python3", "-W", "ignore"], hosts, probe
         ),
     }
     for client in working.values():
