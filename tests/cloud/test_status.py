@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -67,6 +68,32 @@ def test_what_openstack_holds_for_down_is_named(cloud, well, status, container, 
         eventually(lambda: any(wanted in one for one in status()[1]), 240)
     finally:
         frozen.unpause()
+
+
+def test_nova_compute_is_healthy_only_when_it_takes_work(cloud, well):
+    conductor = cloud.docker.containers.get("nova-conductor")
+    compute = cloud.docker.containers.get("nova-compute")
+    health = compute.attrs["Config"]["Healthcheck"]["Test"][1:]
+    # It waits for the conductor, connected to RabbitMQ, as it does while it resumes instances.
+    conductor.pause()
+    try:
+        compute.restart(timeout=100)
+        connected = ["healthcheck", "connected", "5672"]
+        eventually(lambda: compute.exec_run(connected).exit_code == 0, 120)
+        said = compute.exec_run(health)
+        assert said.exit_code == 1 and b"still starting" in said.output
+    finally:
+        conductor.unpause()
+    eventually(lambda: compute.exec_run(health).exit_code == 0, 240)
+
+
+def test_nova_compute_stops_by_itself_when_nothing_is_under_way(cloud, well):
+    compute = cloud.docker.containers.get("nova-compute")
+    began = int(time.time())
+    compute.restart(timeout=100)
+    said = compute.logs(since=began)
+    assert b"manager graceful shutdown finished" in said
+    assert b"graceful shutdown did not complete" not in said
 
 
 def test_an_instance_that_libvirt_has_shut_off_is_counted(cloud, well, status, address):  # noqa: F811
