@@ -13,10 +13,16 @@ MACHINE = templates.Machine(cpus=4, memory_mb=8192)
 RELEASES = ["2025.1", "2026.1", "2026.2"]
 
 
-def options(topology: str, service: str, host: str, release: str = "2026.2") -> dict:
+def options(
+    topology: str,
+    service: str,
+    host: str,
+    release: str = "2026.2",
+    machine: templates.Machine = MACHINE,
+) -> dict:
     """Return section DEFAULT of the nova.conf of a service on a host."""
     cloud = view(topology, host) | {"release": release}
-    names = templates.Context(cloud, service, MACHINE)
+    names = templates.Context(cloud, service, machine)
     formula = cloud["formulas"][service]
     text = generation.render(service, formula, source(service), names).files["nova.conf"].text
     return merge.parse_ini(text)["DEFAULT"]
@@ -48,6 +54,22 @@ def test_the_only_compute_host_is_where_an_instance_is_resized(topology):
     for service in ("nova", "nova-compute"):
         for host in load(topology).placement[service]:
             assert options(topology, service, host)["allow_resize_to_same_host"] == [str(alone)]
+
+
+@pytest.mark.parametrize(
+    ("topology", "host", "memory_mb", "reserved"),
+    [
+        ("all-in-one", "aio", 24576, 7168),
+        ("all-in-one", "aio", 8192, 6144),
+        ("multinode", "compute1", 24576, 2048),
+    ],
+)
+def test_instances_leave_the_memory_that_the_roles_of_their_host_need(
+    topology, host, memory_mb, reserved
+):
+    machine = replace(MACHINE, memory_mb=memory_mb)
+    written = options(topology, "nova-compute", host, machine=machine)
+    assert written["reserved_host_memory_mb"] == [str(reserved)]
 
 
 @pytest.mark.parametrize("release", RELEASES)
