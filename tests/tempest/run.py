@@ -37,7 +37,8 @@ def dashboard() -> str:
 def run(areas: list[str]) -> int:
     """Run the suite in its container; return the exit code."""
     toolbox = docker.from_env().containers.get("toolbox")
-    command = ["docker", "run", "--rm", "--interactive", "--network=host", "--read-only"]
+    command = ["docker", "run", "--rm", "--name=tempest", "--interactive"]
+    command += ["--network=host", "--read-only"]
     # Root of the container owns what it writes; it may send pings, and nothing else that root may.
     command += ["--user=0:0", "--cap-drop=ALL", "--cap-add=NET_RAW"]
     command += ["--security-opt=no-new-privileges", "--tmpfs=/tmp", "--env=HOME=/tmp"]
