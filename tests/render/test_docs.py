@@ -151,3 +151,89 @@ def test_no_link_is_dead(path):
         file = path.parent / name if name else path
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
+
+
+KOLLA = (DOCS / "from-kolla-ansible.md").read_text()
+
+
+def named(text: str) -> list[str]:
+    """Return what stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def table(title: str) -> dict[str, str]:
+    """Return the rows of a section's tables on Kolla-Ansible's page: first cell to the last."""
+    section = re.split(rf"^## {title}$", KOLLA, flags=re.MULTILINE)[1].partition("\n## ")[0]
+    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:2] == "| "]
+    return {one[0]: one[-1] for one in cells[1:]}
+
+
+def missing(path: str) -> bool:
+    """Return whether a path of the pillar, such as ``saltern:images:registry``, leads nowhere."""
+    service, *keys = path.split(":")
+    if service == "saltern":
+        node: Any = {"properties": {**CLOUD, "images": image_schema()}}
+    elif service == "SERVICE":
+        node = {"properties": {"config": {}, "containers": {}}}
+    else:
+        node = {
+            "properties": {**FORMULAS[service].get("options", {}), "config": {}, "containers": {}}
+        }
+    for key in keys:
+        if "properties" in node and key in node["properties"]:
+            node = node["properties"][key]
+        elif isinstance(node.get("additionalProperties"), dict) or not node.get("properties"):
+            # a map by names, such as hosts; what stands below a name has a schema again
+            node = node.get("additionalProperties") or {}
+        else:
+            return True
+    return False
+
+
+def test_every_path_of_the_pillar_in_the_tables_leads_somewhere():
+    services = {"saltern", "SERVICE", *FORMULAS}
+    paths = [
+        path
+        for title in ("Where things are", "Commands", "globals.yml", "Inventory groups")
+        for cell in table(title).values()
+        for path in named(cell)
+        if re.fullmatch(r"[A-Za-z-]+(:[A-Za-z_.]+)+", path) and path.partition(":")[0] in services
+    ]
+    assert len(paths) > 40
+    assert [path for path in paths if missing(path)] == []
+
+
+def test_secrets_in_the_tables_are_declared():
+    for cell in table("globals.yml").values():
+        for service, key in re.findall(r"secret `([a-z-]+): ([a-z_]+)`", cell):
+            assert key in FORMULAS[service]["secrets"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_names_only_targets_of_make_that_there_are(path):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join([*named(path.read_text()), *re.findall(r"```.*?```", path.read_text(), re.S)])
+    wanted = re.findall(r"(?:^|[\n;&(] *)make ([a-z][a-z-]*)", text)
+    assert set(wanted) - targets == set()
+
+
+def test_containers_that_replace_those_of_kolla_are_there():
+    there = {name for one in FORMULAS.values() for name in one.get("containers", {})}
+    for theirs, ours in table("Containers").items():
+        alike = [] if ours.startswith("the same") or "none" in ours else named(ours)
+        names = [name.replace("_", "-") for name in named(theirs)] if "with `-`" in ours else alike
+        assert [name for name in names if name not in there] == [], theirs
+
+
+def test_what_the_tables_have_not_is_not_there():
+    there = {
+        *FORMULAS,
+        *VERBS,
+        *(name for one in FORMULAS.values() for name in one.get("containers", {})),
+    }
+    there = {name.replace("_", "-") for name in there}
+    for title in ("Commands", "globals.yml", "Containers"):
+        for theirs, ours in table(title).items():
+            if re.match(r"(not yet|none)\b", ours):
+                names = [re.sub("^enable_", "", name).replace("_", "-") for name in named(theirs)]
+                assert [name for name in names if name in there] == [], theirs
