@@ -7,10 +7,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import catalog, host, secrets
+from saltern import host, identity, secrets, templates
 from saltern.errors import SalternError
-
-_TOOLBOX = "toolbox"
 
 
 def differences(verify: bool = False, prune: bool | None = None) -> dict[str, dict[str, Any]]:
@@ -52,13 +50,15 @@ def register(verify: bool = False, prune: bool | None = None) -> dict[str, dict[
 def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
     """Run ``register`` in the toolbox with what is wanted on its standard input."""
     try:
-        context = host.context("keystone", __pillar__, __opts__, __grains__)
+        cloud = host.cloud(__pillar__, __opts__)
+        own, client = (templates.provider(cloud, what) for what in ("identity", "client"))
+        context = host.context(own, __pillar__, __opts__, __grains__)
         if prune is None:
             prune = context["options"]["prune_catalog"]
-        wanted = json.dumps(catalog.wanted(context, prune))
+        wanted = json.dumps(identity.wanted(context, prune))
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
-    answer = __salt__["container.exec"](_TOOLBOX, ["register", *arguments], stdin=wanted)
+    answer = __salt__["container.exec"](client, ["register", *arguments], stdin=wanted)
     if answer["retcode"]:
         text = answer["stderr"].strip() or f"register ended with status {answer['retcode']}"
         raise CommandExecutionError(secrets.mask(text, __pillar__["cloud"]["secrets"]))

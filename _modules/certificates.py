@@ -9,7 +9,7 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, files, host
+from saltern import certificates, files, host, tasks
 from saltern.errors import SalternError
 
 # Seconds for a server to take a new certificate; a loaded host starts Keystone in a minute.
@@ -117,10 +117,11 @@ def _running(service: str, mount: str) -> set[str]:
 def _reload(service: str, running: set[str]) -> None:
     """Run what makes containers read new certificates in those that have them."""
     formula = host.cloud(__pillar__, __opts__)["formulas"][service]
-    for container, command in formula.get("reload", {}).items():
+    for task in tasks.of_phase(formula, "reload").values():
+        container = task["container"]
         if container not in running:
             continue
-        done = __salt__["container.exec"](container, command)
+        done = __salt__["container.exec"](container, task["command"])
         if done["retcode"]:
             said = f"{done['stdout']}\n{done['stderr']}".strip()
             raise CommandExecutionError(f"{container} did not take its new certificate: {said}")

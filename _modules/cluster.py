@@ -11,7 +11,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, templates
+from saltern import host, tasks, templates
 from saltern.containers import inside
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -91,10 +91,15 @@ def forget(lost: dict[str, list[str]]) -> dict[str, str]:
     """
     said: dict[str, str] = {}
     for container, hosts in lost.items():
-        _, formula = _owner(container)
-        command = formula["clusters"][container].get("forget")
-        if not command:
+        service, formula = _owner(container)
+        commands = [
+            templates.resolve(task["command"], host.context(service, *_dunders()))
+            for task in tasks.of_phase(formula, "host_removed").values()
+            if task["container"] == container
+        ]
+        if not commands:
             continue
+        (command,) = commands
         addresses = [_cloud()["hosts"][name]["address"] for name in hosts]
         done = __salt__["container.exec"](container, _for_each(command, addresses), timeout=300)
         if done["retcode"] != 0:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host
+from saltern import host, templates
 from saltern.errors import SalternError
 
 try:
@@ -69,7 +69,7 @@ def create(service: str, patience: float = 300) -> None:
         salt aio database.create keystone
     """
     try:
-        root = _context(service).secret("mariadb.root_password")
+        root = _context(service).secret(f"{_server()}.root_password")
         _patiently(lambda: _create(root, *_wanted(service)), patience)
     except pymysql.MySQLError as error:
         raise CommandExecutionError(_explain(error)) from error
@@ -123,7 +123,12 @@ def _wanted(service: str) -> tuple[list[str], str, str]:
 
 
 def _tls() -> bool:
-    return host.cloud(__pillar__, __opts__)["services"]["mariadb"]["options"]["tls"]
+    return host.cloud(__pillar__, __opts__)["services"][_server()]["options"]["tls"]
+
+
+def _server() -> str:
+    """Return the service that has the databases."""
+    return templates.provider(host.cloud(__pillar__, __opts__), "database")
 
 
 def _context(service: str) -> Any:
@@ -141,7 +146,7 @@ def _connection(user: str, password: str, database: str | None = None) -> Iterat
     )
     connection = pymysql.connect(
         host=cloud["internal_address"],
-        port=cloud["services"]["mariadb"]["ports"]["mariadb"]["port"],
+        port=next(iter(cloud["services"][_server()]["ports"].values()))["port"],
         user=user,
         password=password,
         database=database,

@@ -136,7 +136,9 @@ def _wanted(service: str) -> generation.Generation:
 def _source(service: str) -> Callable[[str], str | None]:
     """Return a finder of templates: the service's own files and those common to all."""
     declared = host.cloud(__pillar__, __opts__)["formulas"][service].get("config", {})
-    own = {one.get("template", name) for name, one in declared.items()}
+    templates_ = {one.get("template", name) for name, one in declared.items()}
+    # Those of a service are named like the files that they become.
+    own = {name for name in templates_ if not name.endswith(".j2")}
 
     def find(name: str) -> str | None:
         folders = [f"{service}/files", "_common"]

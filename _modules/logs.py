@@ -10,7 +10,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, logs, secrets
+from saltern import host, logs, secrets, templates
 from saltern.errors import SalternError
 from saltern.logs import Query
 
@@ -45,9 +45,10 @@ def search(
     now = datetime.now(UTC)
     try:
         cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-        if "rsyslog" not in cloud["formulas"]:
-            raise SalternError("this host collects no logs: it does not run the service rsyslog")
-        folder = Path(cloud["services"]["rsyslog"]["options"]["directory"])
+        collector = templates.provider(cloud, "logs")
+        if collector not in cloud["formulas"]:
+            raise SalternError("this host collects no logs: it runs no service that does")
+        folder = Path(cloud["services"][collector]["options"]["directory"])
         query = Query(
             containers=tuple(prefix + one for one in containers),
             hosts=tuple(hosts),

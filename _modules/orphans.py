@@ -9,7 +9,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host
+from saltern import host, templates
 from saltern.errors import SalternError
 
 _FAILED = ".failed"
@@ -52,7 +52,7 @@ def found(services: list[str] | None = None) -> list[dict[str, Any]]:
 
 
 def known() -> dict[str, Any]:
-    """Return what Nova, Neutron, Cinder and Glance know; runs in the toolbox.
+    """Return what services such as Nova know; runs where their client does.
 
     :raises CommandExecutionError: One of them does not answer.
 
@@ -62,8 +62,7 @@ def known() -> dict[str, Any]:
 
         salt control1 orphans.known
     """
-    asked = [one for one in ("nova", "neutron", "cinder", "glance") if one in _cloud()["services"]]
-    done = __salt__["container.exec"]("toolbox", ["known-resources", *asked], timeout=250)
+    done = _ask(*_cloud()["services"])
     if done["retcode"] != 0:
         raise CommandExecutionError(done["stderr"].strip()[-2000:])
     return json.loads(done["stdout"])
@@ -118,8 +117,13 @@ def _containers(services: list[str] | None) -> list[dict[str, Any]]:
     ]
 
 
+def _ask(*arguments: str) -> dict[str, Any]:
+    client = templates.provider(_cloud(), "client")
+    return __salt__["container.exec"](client, ["known-resources", *arguments], timeout=250)
+
+
 def _delete(kind: str, identifier: str) -> None:
-    done = __salt__["container.exec"]("toolbox", ["known-resources", "--delete", kind, identifier])
+    done = _ask("--delete", kind, identifier)
     if done["retcode"] != 0:
         raise CommandExecutionError(done["stderr"].strip()[-2000:])
 

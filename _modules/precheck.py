@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, expand, host, prechecks, secrets, templates
+from saltern import certificates, expand, host, prechecks, secrets, tasks, templates
 from saltern.checks import Check, check
 from saltern.errors import SalternError
 from saltern.images.options import image_name
@@ -84,16 +84,19 @@ def config(services: list[str] | None = None) -> list[Check]:
     cloud = _cloud()
     rows = []
     for name, formula in cloud["formulas"].items():
-        if "check" not in formula or (services is not None and name not in services):
+        if services is not None and name not in services:
             continue
-        ok, found = _check_config(name, formula, cloud)
-        found = secrets.mask(found, cloud.get("secrets", {}))
-        remedy = f"Correct the pillar {name}:config, or formulas/{name}/files"
-        rows.append(check(name, ok, found, remedy))
+        for task in tasks.of_phase(formula, "check").values():
+            ok, found = _check_config(name, formula, task, cloud)
+            found = secrets.mask(found, cloud.get("secrets", {}))
+            remedy = f"Correct the pillar {name}:config, or formulas/{name}/files"
+            rows.append(check(name, ok, found, remedy))
     return rows
 
 
-def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> tuple[bool, str]:
+def _check_config(
+    name: str, formula: dict[str, Any], task: dict[str, Any], cloud: dict[str, Any]
+) -> tuple[bool, str]:
     """Return whether a service's checker is content, and what it says."""
     try:
         context = host.context(name, __pillar__, __opts__, __grains__)
@@ -102,9 +105,9 @@ def _check_config(name: str, formula: dict[str, Any], cloud: dict[str, Any]) -> 
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
-            image=image_name(cloud, formula["check_image"]),
-            command=templates.resolve(formula["check"], context),
-            config_dir=formula.get("config_dir", f"/etc/{name}"),
+            image=image_name(cloud, task["image"]),
+            command=templates.resolve(task["command"], context),
+            config_dir=formula["config_dir"],
             generation={
                 **__salt__["generation.path"](name),
                 "path": __salt__["generation.write"](name),

@@ -17,7 +17,18 @@ import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, clients, code, files, host, prechecks, space, unchanged
+from saltern import (
+    certificates,
+    clients,
+    code,
+    files,
+    host,
+    prechecks,
+    space,
+    tasks,
+    templates,
+    unchanged,
+)
 from saltern import plan as plans
 from saltern import status as status_rows
 from saltern.containers.engine import Engine
@@ -89,8 +100,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
     """Return the containers of this host's services, also those that are missing or left over.
 
     :param services: Names of services; all of this host also takes what others have left here.
-    :param records: Services whose API is asked, by the toolbox here, for what they hold for down: some
-        of nova, neutron, cinder.
+    :param records: Services whose API is asked, by their client here, for what they hold for down.
     :returns: ``containers``: see :func:`saltern.status.rows`, and ``said``, what a health check that
         fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
         run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
@@ -113,7 +123,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
         one["said"] = check["output"]
     return {
         "containers": rows,
-        "instances": _instances() if "libvirt" in names else None,
+        "instances": _instances(names),
         "records": _records(records) if records else None,
     }
 
@@ -216,16 +226,17 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
 
         salt aio saltern.post_deploy
     """
-    cloud, etc = _cloud(), host.root("etc", __opts__)
-    generated = Path(__salt__["generation.write"]("toolbox"), "clouds.yaml").read_text()
-    image = image_name(cloud, "toolbox")
+    cloud, client, etc = _cloud(), _client(), host.root("etc", __opts__)
+    generated = Path(__salt__["generation.write"](client), "clouds.yaml").read_text()
+    formula = cloud["formulas"][client]
+    image = image_name(cloud, formula["containers"][client]["image"])
     prefix = __opts__.get("saltern", {}).get("prefix", "")
-    mounted = cloud["formulas"]["toolbox"]["containers"]["toolbox"].get("volumes", [])
+    mounted = formula["containers"][client].get("volumes", [])
     volumes = [prefix + one for one in mounted if not one.startswith("/")]
     credentials, openrc, command, bundle = _for_people()
     trusted = {}
-    if "certificates" in cloud["formulas"]["toolbox"]:
-        trusted = {bundle: certificates.delivery(cloud, "toolbox")[bundle.name]}
+    if "certificates" in formula:
+        trusted = {bundle: certificates.delivery(cloud, client)[bundle.name]}
         volumes.append(f"{bundle}:{certificates.FOLDER}/{bundle.name}:ro")
     wanted = {
         **trusted,
@@ -264,11 +275,11 @@ def stop(services: list[str] | None = None) -> dict[str, str]:
 
 
 def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
-    """Delete what Nova and Neutron keep of a host that is gone; runs in the toolbox.
+    """Delete what services such as Nova keep of a host that is gone; runs where their client does.
 
     :param host: Minion id.
     :param services: Taken for the likeness with other functions.
-    :raises CommandExecutionError: A record is refused, such as that of a compute host with machines.
+    :raises CommandExecutionError: A record is refused, such as that of a compute host with instances.
 
     CLI Example:
 
@@ -276,8 +287,9 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
 
         salt control1 saltern.forget_host control3
     """
-    asked = [name for name in ("nova", "neutron") if name in _cloud()["services"]]
-    done = __salt__["container.exec"]("toolbox", ["forget-host", host, *asked], timeout=200)
+    done = __salt__["container.exec"](
+        _client(), ["forget-host", host, *_cloud()["services"]], timeout=200
+    )
     if done["retcode"] != 0:
         raise CommandExecutionError(done["stderr"].strip()[-2000:])
     return {line.partition(":")[0]: "deleted" for line in done["stdout"].splitlines()}
@@ -354,8 +366,8 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
     formulas = _cloud()["formulas"]
     # Of a service that is gone nobody knows the tasks; its database, which they made, stays as well.
     for name in formulas if services is None else services:
-        for task in formulas.get(name, {}).get("once", []):
-            __salt__["once.forget"](task["container"])
+        for task in tasks.of_phase(formulas.get(name, {}), "deploy"):
+            __salt__["once.forget"](tasks.container_name(name, task))
     for folder in held.get("folders", []):
         shutil.rmtree(folder)
     for path in held.get("files", []):
@@ -370,27 +382,35 @@ def _rows(names: list[str]) -> list[dict[str, Any]]:
     return status_rows.rows(__salt__["container.snapshot"](), formulas, chosen)
 
 
-def _instances() -> list[str] | None:
-    """Return the ids of the instances that libvirt runs here."""
-    command = ["virsh", "--connect", "qemu:///system", "list", "--uuid", "--state-running"]
+def _client() -> str:
+    """Return the container that has the programs which ask the cloud's APIs."""
+    return templates.provider(_cloud(), "client")
+
+
+def _instances(names: list[str]) -> list[str] | None:
+    """Return the ids of the instances that run here, None if no chosen service runs any."""
+    runs = templates.provider(_cloud(), "instances")
+    if runs not in names:
+        return None
     try:
-        found = __salt__["container.exec"]("libvirt", command, timeout=20)
+        found = __salt__["container.exec"](runs, ["list-instances"], timeout=20)
     except CommandExecutionError:
         return None  # its container is a finding of its own
     return found["stdout"].split() if found["retcode"] == 0 else None
 
 
 def _records(services: list[str]) -> dict[str, Any]:
-    """Return what services of OpenStack hold for down, asked in the toolbox."""
+    """Return what services of OpenStack hold for down, as their client here hears it."""
+    client = _client()
     try:
-        done = __salt__["container.exec"]("toolbox", ["list-down", *services], timeout=40)
+        done = __salt__["container.exec"](client, ["list-down", *services], timeout=40)
         if done["retcode"] == 0:
             return json.loads(done["stdout"])
         # What cannot be started has Docker's word on its standard output.
         text = (done["stderr"].strip() or done["stdout"].strip())[-1000:]
     except CommandExecutionError as error:
         text = str(error)
-    return {"down": [], "errors": {"toolbox": text}, "instances": None}
+    return {"down": [], "errors": {client: text}, "instances": None}
 
 
 @contextlib.contextmanager

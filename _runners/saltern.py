@@ -108,7 +108,7 @@ def status(
         run = _run(services, hosts, other)
         calls, asked_on = run.every_call(), _who_asks(run)
         if asked_on:
-            calls[asked_on]["records"] = [name for name in state.ASKED if name in run.services]
+            calls[asked_on]["records"] = list(run.services)
         answers, silent = run.fleet.answers(_phase("status"), "saltern.status", calls, 90)
         for host in [host for host, one in answers.items() if "containers" not in one]:
             del answers[host]
@@ -125,7 +125,7 @@ def status(
     found = [
         *findings.of_failures(silent),
         *findings.of_containers(rows, _recoveries(run.cloud)),
-        *findings.of_records(records, run.cloud.hosts, asked_on),
+        *findings.of_records(records, run.cloud.hosts, asked_on, run.cloud.provider("client")),
         *findings.of_instances(instances),
         *findings.of_certificates(expiries),
     ]
@@ -178,7 +178,10 @@ def logs(
             "level": level,
             "lines": lines,
         }
-        places = collected.places(host, list(cloud.hosts), cloud.placement)
+        collecting, keeping = (
+            cloud.placement.get(cloud.provider(what), []) for what in ("logs", "log_server")
+        )
+        places = collected.places(host, list(cloud.hosts), collecting, keeping)
         found = _search(places, asked)
         if not follow:
             return _shown("logs", found)
@@ -260,14 +263,14 @@ def genpwd() -> Shown:
 
 
 def rotate_fernet(
-    service: str = "keystone", secret: str = "fernet_keys", due: bool = False
+    service: str | None = None, secret: str = "fernet_keys", due: bool = False
 ) -> Shown:
     """Rotate a ring of fernet keys and deliver it to every host of its service; nothing restarts.
 
     Tokens stay valid: the key that becomes the primary one is on all hosts already. All hosts must
     answer, so that none misses two rotations.
 
-    :param service: The service that declares the ring.
+    :param service: The service that declares the ring; None is the one that provides the identity.
     :param secret: Name of the ring in ``secrets`` of its ``service.yml``.
     :param due: Only if the service's option ``fernet_rotation_interval`` (seconds) has passed since
         the last rotation: for the master's schedule.
@@ -282,6 +285,7 @@ def rotate_fernet(
     again = "salt-run saltern.rotate_fernet"
     try:
         cloud = _cloud()
+        service = service or cloud.provider("identity")
         declared = cloud.catalog.get(service, {}).get("secrets", {}).get(secret, {})
         if declared.get("kind") != "fernet_ring":
             raise SalternError(f"{service} has no ring of fernet keys named {secret!r}")
@@ -440,9 +444,9 @@ def _cloud() -> Cloud:
 
 
 def _who_asks(run: Run) -> str:
-    """Return the host whose toolbox asks Nova, Neutron and Cinder; nothing if the run has none of them."""
-    toolbox = run.services["toolbox"].hosts if "toolbox" in run.services else ()
-    return toolbox[0] if toolbox and set(state.ASKED) & set(run.services) else ""
+    """Return the host whose client asks services for what they hold for down; nothing if the run has none."""
+    client = run.services.get(run.cloud.provider("client"))
+    return client.hosts[0] if client and client.hosts else ""
 
 
 def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:

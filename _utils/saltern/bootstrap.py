@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from saltern import cloud as clouds
-from saltern import code, dockerd, merge, progress
+from saltern import code, dockerd, merge, progress, templates
 from saltern.cloud import Cloud
 from saltern.errors import SalternError
 from saltern.progress import Failure
+from saltern.templates import Context
 
 # As the master's own minion, see docs/setup.md.
 _KEYSIZE = 2048
@@ -35,13 +36,6 @@ _TIMEOUT = 10
 # (4.2.3.5) allows, not after a quarter of an hour. Nobody's packets are forwarded: Neutron's routers are namespaces or
 # flows, in which forwarding is a matter of their own.
 _EVERYWHERE = {"net.ipv4.tcp_retries2": 8, "net.ipv4.ip_forward": 0}
-# Role to what its hosts need besides.
-_SYSCTL = {
-    # HAProxy listens on an address that may be on another host now.
-    "control": {"net.ipv4.ip_nonlocal_bind": 1},
-}
-# Where br-ex has no way out of its own, the host is the gateway of the network behind it.
-_GATEWAY = {"net.ipv4.ip_forward": 1}
 
 
 def hosts(cloud: Cloud, chosen: Sequence[str]) -> list[str]:
@@ -129,12 +123,12 @@ def pillar(cloud: Cloud, opts: Mapping[str, Any], finger: str) -> dict[str, Any]
 
 def _sysctl(cloud: Cloud, host: str) -> dict[str, Any]:
     wanted: dict[str, Any] = dict(_EVERYWHERE)
-    roles = cloud.hosts[host]["roles"]
-    for role in roles:
-        wanted |= _SYSCTL.get(role, {})
-    if "network" in roles and host in cloud.placement.get("openvswitch", []):
-        outside = cloud.options("openvswitch", host)["external_interface"]
-        wanted |= {} if outside else _GATEWAY
+    for service in cloud.services_of(host):
+        names: Context | None = None
+        for name, setting in cloud.catalog[service].get("sysctl", {}).items():
+            names = names or Context(cloud.outline(host), service)
+            if templates.holds(setting.get("when", "true"), names):
+                wanted[name] = setting["value"]
     return wanted | dict(cloud.settings["bootstrap"]["sysctl"])
 
 

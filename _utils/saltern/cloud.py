@@ -71,16 +71,16 @@ class Cloud:
         return waves
 
     def before(self, service: str) -> set[str]:
-        """Return the running services that one waits for, with those that belong beside them."""
+        """Return the running services that one waits for, with those that are colocated with them."""
         formula = self.catalog[service]
-        own = formula.get("beside")
+        own = formula.get("colocated_with")
         wanted = {*formula.get("requires", []), *formula.get("after", []), own} - {None}
-        beside = {
+        colocated = {
             name
             for name, one in self.catalog.items()
-            if one.get("beside") in wanted - {own} and name != service
+            if one.get("colocated_with") in wanted - {own} and name != service
         }
-        return {one for one in wanted | beside if self.placement.get(one)}
+        return {one for one in wanted | colocated if self.placement.get(one)}
 
     @property
     def images(self) -> list[str]:
@@ -88,9 +88,14 @@ class Cloud:
         found = set()
         for service in self.services:
             formula = self.catalog[service]
-            parts = [*formula.get("containers", {}).values(), *formula.get("once", [])]
-            found |= {part["image"] for part in parts} | {formula.get("check_image")}
-        return sorted(found - {None})
+            found |= set(images_of(formula))
+        return sorted(found)
+
+    def provider(self, what: str) -> str:
+        """Return the service that provides something, see ``provides`` in ``service.yml``; nothing if none does."""
+        catalog = self.catalog.items()
+        found = (name for name, one in catalog if what in one.get("provides", []))
+        return next((name for name in found if self.placement[name]), "")
 
     def options(self, service: str, host: str | None = None) -> dict[str, Any]:
         """Return a service's options: the host's values, the pillar's, the declared defaults."""
@@ -146,7 +151,8 @@ class Cloud:
                 "several": len(self.placement[name]) > 1,
                 "ports": self.catalog[name].get("ports", {}),
                 "options": self.options(name, host),
-                "catalog": self.catalog[name].get("catalog", {}),
+                "provides": self.catalog[name].get("provides", []),
+                "identity": self.catalog[name].get("identity", {}),
                 "requires": self.catalog[name].get("requires", []),
                 "database": self.catalog[name].get("database", {}),
             }
@@ -304,17 +310,22 @@ _HOST_KEYS = [
     "database",
     "config",
     "keyrings",
-    "reload",
-    "once",
+    "apis",
+    "broker",
     "containers",
-    "check",
-    "check_image",
+    "tasks",
     "clusters",
     "leftovers",
-    "upgrade",
+    "volumes",
     "user",
     "prechecks",
 ]
+
+
+def images_of(formula: Mapping[str, Any]) -> list[str]:
+    """Return the images of a service's containers and tasks, by folder name."""
+    parts = [*formula.get("containers", {}).values(), *formula.get("tasks", {}).values()]
+    return sorted({part["image"] for part in parts if "image" in part})
 
 
 def _decide(service: str, view: dict[str, Any]) -> None:
@@ -327,11 +338,10 @@ def _decide(service: str, view: dict[str, Any]) -> None:
     def without(part: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in part.items() if key != "when"}
 
-    for key in ("containers", "config", "leftovers"):
+    for key in ("containers", "config", "leftovers", "tasks"):
         parts = formula.get(key, {})
         formula[key] = {name: without(part) for name, part in parts.items() if chosen(part)}
-    for key in ("once", "prechecks"):
-        formula[key] = [without(part) for part in formula.get(key, []) if chosen(part)]
+    formula["prechecks"] = [without(one) for one in formula.get("prechecks", []) if chosen(one)]
 
 
 def _holds(part: Mapping[str, Any], service: str, view: Mapping[str, Any]) -> bool:
@@ -367,8 +377,8 @@ def load(
     }
     placement = {name: _placed(enabled[name], placed.get(name, {}), settings) for name in enabled}
     for name, formula in enabled.items():
-        if "beside" in formula and not placed.get(name, {}).keys() & {"hosts", "roles"}:
-            placement[name] = placement.get(formula["beside"], [])
+        if "colocated_with" in formula and not placed.get(name, {}).keys() & {"hosts", "roles"}:
+            placement[name] = placement.get(formula["colocated_with"], [])
     cloud = Cloud(
         settings=settings,
         catalog=enabled,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -109,8 +109,8 @@ def effects(run: Run, phase: Phase, gone: str, asked: Forget, deadline: float) -
     said = [f"{gone}: does not answer, and so must be off" for _ in failures]
     said += [f"{gone}: stops {', '.join(names) or 'nothing'}; its data stay there"] if found else []
     said += [f"{host}: {', '.join(lost)} will forget {gone}" for host, lost in asked.items()]
-    records = [name for name in ("nova", "neutron") if name in run.services]
-    said += [f"{name}: its records of {gone} are deleted" for name in records]
+    if run.cloud.provider("client"):
+        said.append(f"the services' records of {gone} are deleted: compute services and agents")
     return said
 
 
@@ -147,8 +147,8 @@ def remove(run: Run, phase: Phase, gone: str, asked: Forget, deadline: float) ->
     stopped, failures = run.fleet.answers(phase, "saltern.stop", {gone: {}}, deadline)
     fleet.stop_for([one for one in failures if not one.silent])
     said = _forget(run, phase, asked, deadline)
-    toolbox: Sequence[str] = run.services["toolbox"].hosts[:1] if "toolbox" in run.services else ()
-    records = {host: {"host": gone} for host in toolbox}
+    client = run.services.get(run.cloud.provider("client"))
+    records = {host: {"host": gone} for host in (client.hosts[:1] if client else ())}
     deleted = run.fleet.call(phase, "saltern.forget_host", records, deadline)
     silent = {one.host: one.reason for one in failures}
     return {"stopped": stopped | silent, "clusters": said, "records": deleted}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from saltern import certificates, required, templates
+from saltern import certificates, required, tasks, templates
 from saltern.errors import SalternError
 from saltern.images.options import image_name
 
-_NOT_OF_A_CONTAINER = ("name", "container", "each_host", "when")
+# What of a task is not about its container.
+_OF_A_TASK = ("name", "phase", "where")
 States = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -52,14 +53,16 @@ def states(
         add(f"Wait until what {service} requires answers", "required.answers", name=service)
     if first and "database" in formula:
         add(f"Create the database of {service}", "database.present", name=service)
-    for task in formula.get("once", []):
-        if not first and not task.get("each_host"):
-            continue
-        container = _container(service, task["container"], task, formula, cloud, context)
-        add(task["name"], "container.ran", **container)
+    for name, task in tasks.of_phase(formula, "deploy").items():
+        if first or task["where"] == "each":
+            full_name = tasks.container_name(service, name)
+            container = _container(service, full_name, task, formula, cloud, context)
+            add(task["name"], "container.ran", **container)
     for name, spec in formula.get("containers", {}).items():
         container = _container(service, name, spec, formula, cloud, context)
         add(f"Run {name}", "container.running", **container)
+    if "identity" in cloud["services"][service].get("provides", ()):
+        add("Register services, users and endpoints", "catalog.registered", name=service)
     last = list(result)[-1:]
     for sentence, body in (more or {}).items():
         result[sentence] = _follow(body, [{_module(result[one]): one} for one in last])
@@ -75,7 +78,7 @@ def _container(
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a container's arguments with its image's full name, its config, key rings and certificates."""
-    arguments = {key: value for key, value in spec.items() if key not in _NOT_OF_A_CONTAINER}
+    arguments = {key: value for key, value in spec.items() if key not in _OF_A_TASK}
     arguments = templates.resolve(arguments, context)
     arguments["image"] = image_name(cloud, arguments["image"])
     volumes = list(arguments.get("volumes", []))
@@ -84,7 +87,7 @@ def _container(
     if volumes:
         arguments["volumes"] = volumes
     if formula.get("config"):
-        arguments["config_dir"] = formula.get("config_dir", f"/etc/{service}")
+        arguments["config_dir"] = formula["config_dir"]
     arguments = trusting(arguments, service, formula, context)
     return {"name": name, "service": service, **arguments}
 

@@ -99,19 +99,22 @@ def of_leftovers(hosts: Mapping[str, Iterable[Row]]) -> list[Finding]:
     ]
 
 
-def of_records(answer: Mapping[str, Any], hosts: Iterable[str], asked_on: str) -> list[Finding]:
+def of_records(
+    answer: Mapping[str, Any], hosts: Iterable[str], asked_on: str, client: str
+) -> list[Finding]:
     """Return what Nova, Neutron and Cinder hold for down, and who of them could not be asked.
 
-    :param answer: What the toolbox's program printed: ``down`` and ``errors``; nothing if it was not asked.
+    :param answer: What the client's program printed: ``down`` and ``errors``; nothing if it was not asked.
     :param hosts: The hosts of the cloud.
-    :param asked_on: The host whose toolbox was asked.
+    :param asked_on: The host whose client was asked.
+    :param client: The service that has the client.
     """
     known = list(hosts)
     result = []
     for service, error in answer.get("errors", {}).items():
         remedy = _logs(service)
-        if service == "toolbox":
-            remedy = f"if its image is older than this checkout: salt-run image.build toolbox, then {_deploy(service, asked_on)}"
+        if service == client:
+            remedy = f"if its image is older than this checkout: salt-run image.build {client}, then {_deploy(service, asked_on)}"
         what = f"cannot be asked whom it holds for down: {error}"
         result.append(finding(asked_on, service, what, remedy))
     for one in answer.get("down", []):
@@ -141,7 +144,7 @@ def of_instances(counted: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
                 "after a start of the host nova-compute resumes them one by one: ask again; "
                 "else openstack server reboot --hard ID"
             )
-            result.append(finding(host, "nova-compute", what, remedy))
+            result.append(finding(host, "instances", what, remedy))
     return result
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from saltern import problems
+from saltern import implied, problems
+from saltern.containers.spec import Spec
 from saltern.errors import SalternError
 from saltern.images.options import Loader
 
@@ -17,40 +19,45 @@ Formula = dict[str, Any]
 Catalog = dict[str, Formula]
 
 _SCHEMA = Path(__file__).with_name("service.schema.yml")
+# Data that services have in common, for `like`; no service.
+_COMMON = "_common"
+_FILES = ("*/service.yml", "*/oslo.yml", f"{_COMMON}/*.yml")
+# Lists of names, whose order means nothing: `like` joins them and replaces others.
+_JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
 
 
 def load(roots: Iterable[str | Path]) -> Catalog:
-    """Return every service found in ``roots``; the first root that has a service wins.
+    """Return every service found in ``roots``, complete; the first root that has a file wins.
 
     :param roots: Folders such as ``formulas/``, most important first.
+    :returns: Service to its data. It is kept for later calls: nobody may change it.
     :raises SalternError: A ``service.yml`` is not YAML or breaks its schema.
     """
-    catalog: Catalog = {}
-    places = [Path(root) for root in roots]
-    for root in places:
-        for path in sorted(root.glob("*/service.yml")):
-            name = path.parent.name
-            if name not in catalog:
-                catalog[name] = _formula(path, path.stat().st_mtime_ns) | _oslo(places, name)
-    return catalog
+    found: dict[str, Path] = {}
+    for root in map(Path, roots):
+        for path in sorted(path for pattern in _FILES for path in root.glob(pattern)):
+            found.setdefault(str(path.relative_to(root)), path)
+    return _catalog(tuple((name, path, path.stat().st_mtime_ns) for name, path in found.items()))
 
 
-def _oslo(roots: Iterable[Path], service: str) -> Formula:
-    """Return what oslo.config knows of a service's options, see :mod:`saltern.oslo`; most have nothing."""
-    for path in (root / service / "oslo.yml" for root in roots):
-        if path.is_file():
-            return {"oslo": _parsed(path, path.stat().st_mtime_ns)}
-    return {}
-
-
-@functools.lru_cache(maxsize=512)
-def _formula(path: Path, changed: int) -> Formula:
-    """Return one service; ``changed`` makes an edited file a new cache entry."""
-    data = _parsed(path, changed)
-    wrong = problems.check(data, schema())
-    if wrong:
-        raise SalternError("\n".join(f"{path}: {problem}" for problem in wrong))
-    return data
+# The time of each file is part of the key: an edited file makes a new catalogue.
+@functools.lru_cache(maxsize=8)
+def _catalog(files: tuple[tuple[str, Path, int], ...]) -> Catalog:
+    paths = {name: path for name, path, _ in files}
+    parsed = {name: _parsed(path, changed) for name, path, changed in files}
+    catalog = {}
+    for file, path in sorted(paths.items()):
+        service, _, name = file.partition("/")
+        if name == "service.yml" and service != _COMMON:
+            formula = _laid_over(service, parsed[file], parsed, path)
+            wrong = problems.check(formula, schema())
+            if wrong:
+                raise SalternError("\n".join(f"{path}: {problem}" for problem in wrong))
+            # What oslo.config knows of its options, see :mod:`saltern.oslo`; most have nothing.
+            known = parsed.get(f"{service}/oslo.yml", {})
+            catalog[service] = implied.complete(service, formula)
+            catalog[service]["oslo"] = {**catalog[service].get("oslo", {}), **known}
+    return implied.connect(catalog)
 
 
 @functools.lru_cache(maxsize=512)
@@ -61,7 +68,39 @@ def _parsed(path: Path, changed: int) -> Any:
         raise SalternError(f"{path} is not YAML: {error}") from error
 
 
+def _laid_over(service: str, data: Any, parsed: Mapping[str, Any], path: Path) -> Any:
+    """Return a service's data laid over those that it is like, which may be like others."""
+    name = data.get("like") if isinstance(data, Mapping) else None
+    if name is None:
+        return data
+    known = {Path(file).stem: one for file, one in parsed.items() if file.startswith(_COMMON)}
+    if name not in known:
+        raise SalternError(f"{path}: {problems.unknown('like', name, known, 'file')}")
+    base = implied.filled(known[name], {"service": service})
+    over = {key: value for key, value in data.items() if key != "like"}
+    return merged(_laid_over(service, base, parsed, path), over)
+
+
+def merged(base: Any, over: Any, key: str = "") -> Any:
+    """Return data laid over others: maps are merged, null removes, lists of names are joined."""
+    if isinstance(base, list) and isinstance(over, list) and key in _JOINED:
+        return list(dict.fromkeys([*base, *over]))
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    result = {
+        name: merged(base[name], over[name], name) if name in over else base[name] for name in base
+    }
+    result |= {name: value for name, value in over.items() if name not in base}
+    return {name: value for name, value in result.items() if value is not None}
+
+
 @functools.cache
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of ``service.yml``."""
-    return yaml.safe_load(_SCHEMA.read_text())
+    found = yaml.safe_load(_SCHEMA.read_text())
+    of_a_container: dict[str, Any] = {
+        one.name: {} for one in dataclasses.fields(Spec) if one.name != "name"
+    }
+    for name in ("container", "task"):
+        found["$defs"][name]["properties"] = of_a_container | found["$defs"][name]["properties"]
+    return found

@@ -14,7 +14,9 @@ from typing import Any
 from saltern import files, merge, secrets, space, templates
 from saltern.errors import SalternError
 
-_HEADER = "# Written by Saltern from {source}; changes here are lost.\n"
+_HEADER = "# Written by Saltern; changes here are lost. Make them in the pillar: {service}:config:{name}\n"
+# Part of digests in its place: other words in the header must replace no container.
+_DIGESTED = "# Written by Saltern from formulas/{service}/files/{name}; changes here are lost.\n"
 _COMMENTED = ("oslo", "uwsgi", "ini", "properties", "yaml")
 
 
@@ -22,14 +24,20 @@ _COMMENTED = ("oslo", "uwsgi", "ini", "properties", "yaml")
 class File:
     """One file of a generation.
 
-    :ivar text: What it holds.
+    :ivar text: What it holds below its header.
     :ivar mode: Such as 0o640.
-    :ivar live: Running containers take a new text by themselves: it makes no new generation.
+    :ivar reloadable: Running containers take a new text by themselves: it makes no new generation.
     """
 
     text: str
     mode: int
-    live: bool = False
+    reloadable: bool = False
+    header: str = ""
+
+    @property
+    def content(self) -> str:
+        """Return what the file holds."""
+        return self.header + self.text
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,12 @@ class Generation:
 
     @property
     def digest(self) -> str:
-        """Return 12 hex digits that name this content; of a live file, its name and mode."""
+        """Return 12 hex digits that name this content; of a reloadable one, its name and mode."""
         digest = hashlib.sha256(str(self.uid).encode())
         for name, file in sorted(self.files.items()):
             digest.update(f"\0{name}\0{file.mode:o}\0".encode())
-            digest.update(b"" if file.live else file.text.encode())
+            header = _DIGESTED.format(service=self.service, name=name) if file.header else ""
+            digest.update(b"" if file.reloadable else f"{header}{file.text}".encode())
         return digest.hexdigest()[:12]
 
 
@@ -67,14 +76,14 @@ def render(
         form = declared["format"]
         template = declared.get("template", name)
         optional = declared.get("optional")
-        text = "" if optional else templates.render(template, source, context, form)
+        names = {**context, "file": name}
+        text = "" if optional else templates.render(template, source, names, form)
         text = merge.apply(
             text, form, override, f"{service}:config:{name}", formula.get("multi", {})
         )
-        if form in _COMMENTED:
-            text = _HEADER.format(source=f"formulas/{service}/files/{template}") + text
         mode = int(declared.get("mode", "0640"), 8)
-        rendered[name] = File(text, mode, declared.get("live", False))
+        header = _HEADER.format(service=service, name=name) if form in _COMMENTED else ""
+        rendered[name] = File(text, mode, declared.get("reloadable", False), header)
     return Generation(service, rendered, formula["uid"])
 
 
@@ -87,7 +96,7 @@ def diff(old: Mapping[str, str], new: Generation, hidden: Any) -> dict[str, str]
     changes = {}
     for name in sorted({*old, *new.files}):
         before = old.get(name, "")
-        after = new.files[name].text if name in new.files else ""
+        after = new.files[name].content if name in new.files else ""
         if before == after:
             continue
         lines = difflib.unified_diff(
@@ -118,7 +127,7 @@ def intact(path: str | Path, wanted: Generation) -> bool:
             if (stat.st_mode & 0o7777, stat.st_uid) != (file.mode, wanted.uid):
                 return False
         return root.stat().st_mode & 0o7777 == 0o750 and read(root) == {
-            name: file.text for name, file in wanted.files.items()
+            name: file.content for name, file in wanted.files.items()
         }
     except FileNotFoundError:
         return False
@@ -127,7 +136,7 @@ def intact(path: str | Path, wanted: Generation) -> bool:
 def write(parent: str | Path, wanted: Generation) -> Path:
     """Write a generation below ``parent`` and return its folder; a crash leaves none or all of it.
 
-    A folder that somebody changed by hand, or whose live files are to change, is put right file by
+    A folder that somebody changed by hand, or whose reloadable files are to change, is put right file by
     file, since containers may have it mounted. The folder's time says when it was last wanted.
 
     :raises SalternError: A file's name leaves the folder, or the file system is full or read-only.
@@ -185,4 +194,4 @@ def _fill(folder: Path, wanted: Generation) -> None:
         for parent in reversed(Path(name).parents[:-1]):
             (folder / parent).mkdir(mode=0o750, exist_ok=True)
             os.chown(folder / parent, wanted.uid, wanted.uid)
-        files.write(path, file.text, file.mode, wanted.uid)
+        files.write(path, file.content, file.mode, wanted.uid)

@@ -132,16 +132,15 @@ def containers(service: str, catalog: Mapping[str, Mapping[str, Any]]) -> list[s
 
 
 def places(
-    host: str | None, hosts: Iterable[str], placement: Mapping[str, Sequence[str]]
+    host: str | None, hosts: Iterable[str], collecting: Sequence[str], keeping: Sequence[str]
 ) -> list[str]:
     """Return the hosts that have the logs of a host or, without one, of all; the first to ask first.
 
     :param hosts: The cloud's minion ids.
-    :param placement: Service to its hosts.
+    :param collecting: Those whose logs are collected.
+    :param keeping: Those that keep the logs of all.
     :raises SalternError: There is no such host, or nobody has them.
     """
-    collecting = placement.get("rsyslog", [])
-    keeping = list(placement.get("rsyslog-server", []))
     if not collecting:
         raise SalternError("no logs are collected: enable the service rsyslog, docs/logging.md")
     if host:
@@ -151,7 +150,7 @@ def places(
         raise SalternError(
             "no host keeps the logs of all: say host=, or enable the service rsyslog-server"
         )
-    return keeping or list(collecting)
+    return list(keeping or collecting)
 
 
 def _known(name: str, names: Mapping[str, Any], what: str) -> Any:

@@ -139,14 +139,16 @@ def clean(run: Run, phase: Phase, orphans: Sequence[Orphan]) -> dict[str, list[s
 
 
 def asker(run: Run) -> str:
-    """Return the host whose toolbox asks the services.
+    """Return the host whose client asks the services.
 
     :raises SalternError: No host has one.
     """
-    hosts = run.services["toolbox"].hosts if "toolbox" in run.services else ()
-    if not hosts:
-        raise SalternError("no toolbox among the services: without it nobody can ask what is known")
-    return hosts[0]
+    client = run.services.get(run.cloud.provider("client"))
+    if not client or not client.hosts:
+        raise SalternError(
+            "the run has no service that provides a client: nobody can ask what is known"
+        )
+    return client.hosts[0]
 
 
 def text(shown: Mapping[str, Any]) -> str:

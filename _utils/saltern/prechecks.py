@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from saltern import certificates as certs
+from saltern import templates
 from saltern.checks import Check, check
+from saltern.cloud import images_of
 from saltern.images.options import image_name
 
 # Docker 20.10: `--cgroupns`, and the API version that containers are made with.
@@ -36,15 +38,16 @@ def wanted_ports(cloud: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     :param cloud: Pillar key ``cloud`` of the host.
     """
     own, internal = cloud["host"]["address"], cloud["internal_address"]
+    balancer = templates.provider(cloud, "load_balancer")
     wanted = set()
     for name, facts in cloud["services"].items():
         for port in facts["ports"].values():
             if name in cloud["formulas"]:
                 wanted.add((name, own, port["port"]))
-            if "haproxy" in cloud["formulas"] and port.get("frontend", "none") != "none":
-                wanted.add(("haproxy", internal, port["port"]))
+            if balancer in cloud["formulas"] and port.get("frontend", "none") != "none":
+                wanted.add((balancer, internal, port["port"]))
                 if port.get("external"):
-                    wanted.add(("haproxy", cloud["external_address"], port["port"]))
+                    wanted.add((balancer, cloud["external_address"], port["port"]))
     return sorted(wanted)
 
 
@@ -94,7 +97,8 @@ def memory(total_mb: float, limit_mb: float) -> Check:
 def address(cloud: Mapping[str, Any], present: Iterable[str]) -> Check:
     """Check that the host has its address, and the cloud's if it is the only one to have them."""
     wanted = {f"saltern:hosts:{cloud['host']['id']}:address": cloud["host"]["address"]}
-    if "haproxy" in cloud["formulas"] and not cloud["services"]["haproxy"]["several"]:
+    balancer = templates.provider(cloud, "load_balancer")
+    if balancer in cloud["formulas"] and not cloud["services"][balancer]["several"]:
         wanted |= {f"saltern:{key}": cloud[key] for key in ("internal_address", "external_address")}
     there = set(present)
     # The kernel accepts all of 127.0.0.0/8, named or not.
@@ -116,7 +120,7 @@ def vip(cloud: Mapping[str, Any], networks: Iterable[str]) -> Check:
     shared = [
         f"saltern:{key} ({cloud[key]})"
         for key in ("internal_address", "external_address")
-        if "haproxy" in cloud["formulas"]
+        if templates.provider(cloud, "load_balancer") in cloud["formulas"]
         and not cloud[key].startswith("127.")
         and not any(ipaddress.ip_address(cloud[key]) in network for network in here)
     ]
@@ -226,8 +230,7 @@ def image_names(cloud: Mapping[str, Any], services: Iterable[str] | None = None)
     used = set()
     for name in chosen:
         formula = cloud["formulas"][name]
-        parts = [*formula.get("containers", {}).values(), *formula.get("once", [])]
-        used |= {part["image"] for part in parts}
+        used |= set(images_of(formula))
     return {image_name(cloud, image) for image in used}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -10,6 +11,7 @@ from saltern import problems, secrets
 from saltern.formulas import Catalog
 from saltern.problems import Problem
 
+_TEMPLATE = re.compile(r"{{.*?}}")
 # Where it is named, the names, what there is, and of which kind.
 _Reference = tuple[str, Iterable[str], Collection[str], str]
 
@@ -26,6 +28,7 @@ def problems_of(catalog: Catalog, roles: Collection[str]) -> list[Problem]:
         for service, one in catalog.items()
         for option in one.get("options", {})
     ]
+    every = {name for one in catalog.values() for name in one.get("containers", {})}
     wrong = []
     for service, formula in sorted(catalog.items()):
         enabled = formula.get("enabled")
@@ -36,10 +39,10 @@ def problems_of(catalog: Catalog, roles: Collection[str]) -> list[Problem]:
             ("after", formula.get("after", []), catalog, "service"),
             ("names", _named(formula, "service"), [*catalog, "*"], "service"),
             ("names", _named(formula, "role"), roles, "role"),
-            ("beside", [formula["beside"]] if "beside" in formula else [], catalog, "service"),
+            ("colocated_with", _one(formula, "colocated_with"), catalog, "service"),
             ("enabled", enabled if isinstance(enabled, Mapping) else [], known_options, "option"),
             ("uses_secrets", _meaningless(used, known_secrets), known_secrets, "secret"),
-            *_own(formula),
+            *_own(formula, every),
         ]
         wrong += [
             problems.unknown(f"formulas/{service}/service.yml:{key}", name, known, kind)
@@ -50,19 +53,36 @@ def problems_of(catalog: Catalog, roles: Collection[str]) -> list[Problem]:
     return wrong
 
 
-def _own(formula: Mapping[str, Any]) -> Iterator[_Reference]:
-    """Yield what a service names of its own."""
+def _one(data: Mapping[str, Any], key: str) -> list[str]:
+    return [data[key]] if key in data else []
+
+
+def _own(formula: Mapping[str, Any], every: Collection[str]) -> Iterator[_Reference]:
+    """Yield what a service names of its own; of another it may name containers: tasks run in them."""
     ports, containers = formula.get("ports", {}), formula.get("containers", {})
     own = formula.get("secrets", {})
     rings = [one["secret"] for one in formula.get("keyrings", {}).values()]
     yield "keyrings", rings, own, "secret"
-    yield "reload", formula.get("reload", {}), containers, "container"
     yield "clusters", formula.get("clusters", {}), containers, "container"
-    entry = formula.get("catalog", {})
-    entries = [entry, *entry.get("services", {}).values()]
-    users = [entry.get("user", {}), *entry.get("users", {}).values()]
-    yield "catalog", [one["port"] for one in entries if "port" in one], ports, "port"
-    yield "catalog", [one["password"] for one in users if "password" in one], own, "secret"
+    for task in formula.get("tasks", {}).values():
+        yield "tasks", _one(task, "container"), every, "container"
+    mounted = [mount for one in containers.values() for mount in one.get("volumes", [])]
+    yield "volumes", _volumes(mounted), formula.get("volumes", {}), "volume"
+    identity = formula.get("identity", {})
+    entries, users = identity.get("services", {}).values(), identity.get("users", {}).values()
+    yield "identity", [one["port"] for one in entries], ports, "port"
+    yield "identity", [one["password"] for one in users if "password" in one], own, "secret"
+
+
+def _volumes(mounted: Iterable[str]) -> Iterator[str]:
+    """Yield the named volumes among mounts, and the templates that give the names of others."""
+    for mount in mounted:
+        templates = _TEMPLATE.findall(mount)
+        source = mount.partition(":")[0]
+        if templates and "}}/" not in mount:
+            yield from templates
+        elif "/" not in source:
+            yield source
 
 
 def _named(formula: Mapping[str, Any], kind: str) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-_SQL = "docker exec mariadb mariadb --defaults-file=/etc/mysql/galera.cnf -e"
-
 
 def lines(held: Mapping[str, Mapping[str, list[str]]], kept: Collection[str]) -> list[str]:
     """Return what a removal does, a line each.
@@ -45,19 +43,24 @@ def kept(cloud: Any, removed: Mapping[str, Any]) -> list[str]:
             continue
         formula = cloud.catalog[name]
         database = formula.get("database")
-        if database and "mariadb" in stays:
+        server, broker, registry = (
+            cloud.provider(what) for what in ("database", "broker", "identity")
+        )
+        if database and server in stays:
             names = [database["name"], *database.get("also", [])]
             drop = " ".join(f"DROP DATABASE {one};" for one in names)
             user = database.get("user", database["name"])
-            said.append(f"kept: databases of {name}: {_SQL} '{drop} DROP USER {user}'")
-        if formula.get("catalog") and "keystone" in stays:
             said.append(
-                f"kept: catalogue, users and roles of {name} in Keystone: {_entries(name, formula)}"
+                f"kept: databases of {name}: run in {server} (docs/services/{server}.md says how): "
+                f"{drop} DROP USER {user}"
             )
-        if "rabbitmq.password" in formula.get("uses_secrets", []) and "rabbitmq" in stays:
+        if formula.get("identity") and registry in stays:
             said.append(
-                f"kept: queues of {name}: docker exec rabbitmq rabbitmqctl list_queues name consumers, then "
-                "rabbitmqctl delete_queue NAME"
+                f"kept: catalogue, users and roles of {name} in Keystone: {_entries(formula)}"
+            )
+        if "broker" in formula and broker in stays:
+            said.append(
+                f"kept: queues of {name} in {broker}: docs/services/{broker}.md says how to delete them"
             )
         if formula.get("secrets"):
             said.append(f"kept: its secrets: key {name} of the secrets file")
@@ -67,16 +70,11 @@ def kept(cloud: Any, removed: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _entries(name: str, formula: Mapping[str, Any]) -> str:
+def _entries(formula: Mapping[str, Any]) -> str:
     """Return the commands that delete what a service has in Keystone."""
-    entry = formula["catalog"]
-    services = [entry.get("name", name)] if "type" in entry else []
-    services += list(entry.get("services", {}))
-    users = [entry["user"].get("name", name)] if "user" in entry else []
-    commands = [f"openstack service delete {one}" for one in services]
-    commands += [f"openstack user delete {one}" for one in users]
-    commands += [
-        f"openstack user delete --domain {data.get('domain', 'Default')} {user}"
-        for user, data in entry.get("users", {}).items()
-    ]
+    entry = formula["identity"]
+    commands = [f"openstack service delete {one}" for one in entry.get("services", {})]
+    for user, data in entry.get("users", {}).items():
+        domain = f"--domain {data['domain']} " if "domain" in data else ""
+        commands.append(f"openstack user delete {domain}{user}")
     return "; ".join(commands)

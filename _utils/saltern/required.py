@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from saltern import templates
+
 # Seconds to connect, and for an answer: HAProxy itself gives up a server after as long.
 _TIMEOUT = 10
 # Seconds in which a balancer without a server has closed a connection, where the client has to speak first.
@@ -44,7 +46,7 @@ def endpoints(service: str, cloud: Mapping[str, Any]) -> list[Endpoint]:
     :param cloud: Pillar key ``cloud`` of a host.
     """
     services = cloud["services"]
-    if "haproxy" not in services:
+    if not templates.provider(cloud, "load_balancer"):
         return []
     return [
         Endpoint(

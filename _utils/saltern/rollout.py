@@ -14,16 +14,16 @@ from saltern.errors import SalternError
 class Service:
     """What a rollout must know of a service.
 
-    :ivar hosts: Minion ids in inventory order; the first one holds the once tasks.
+    :ivar hosts: Minion ids in inventory order; the first one holds the tasks that run once.
     :ivar requires: Services that must be finished everywhere before this one starts.
-    :ivar at_once: Hosts that are changed together after the first one; 0 is all of them.
+    :ivar serial: Hosts that are changed together after the first one; 0 is all of them.
     :ivar database: It has a database, which its first host looks after.
     """
 
     name: str
     hosts: tuple[str, ...]
     requires: frozenset[str] = frozenset()
-    at_once: int = 0
+    serial: int = 0
     database: bool = False
 
 
@@ -61,7 +61,7 @@ def graph(cloud: Any) -> Graph:
             name=name,
             hosts=tuple(cloud.placement[name]),
             requires=frozenset(cloud.before(name)),
-            at_once=cloud.catalog[name].get("at_once", 0),
+            serial=cloud.catalog[name].get("serial", 0),
             database="database" in cloud.catalog[name],
         )
         for name in cloud.services
@@ -149,7 +149,7 @@ class Schedule:
         self._waiting = {
             name: batches(
                 [host for host in service.hosts if host in self.work[name]],
-                service.at_once,
+                service.serial,
                 first=service.hosts[0],
             )
             for name, service in self.services.items()

@@ -124,7 +124,7 @@ def wanted_by(cloud: Cloud, host: str) -> dict[str, list[str]]:
         formula = cloud.catalog[service]
         patterns = [f"{service}.*", *formula.get("uses_secrets", [])]
         if "database" in formula and cloud.placement[service][0] == host:
-            patterns.append("mariadb.root_password")
+            patterns.append(f"{cloud.provider('database')}.root_password")
         for owner, name in every:
             if any(fnmatchcase(f"{owner}.{name}", pattern) for pattern in patterns):
                 names = wanted.setdefault(owner, [])

@@ -7,9 +7,6 @@ from typing import Any
 
 Row = dict[str, Any]
 
-# Services of OpenStack that keep records of who works for them; the program of the toolbox knows these.
-ASKED = ("nova", "neutron", "cinder")
-
 _COLUMNS = ("host", "container", "state", "health", "image", "status")
 
 

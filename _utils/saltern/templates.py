@@ -92,7 +92,9 @@ class Context(dict[str, Any]):
             workers=self.workers,
             interface=self.interface,
             interfaces_with=self.interfaces_with,
-            catalog=self.catalog,
+            auth_url=self.auth_url,
+            port=self.port,
+            servers=self.servers,
         )
 
     def addresses(self, service: str) -> list[str]:
@@ -115,10 +117,10 @@ class Context(dict[str, Any]):
         """Return the URL of a service through HAProxy, without a path.
 
         :param interface: ``internal``, ``public`` or ``admin`` (the internal address).
-        :param port: Name of the port; default: the one its catalogue entry names, or its first.
+        :param port: Name of the port; default: the one named like the service, or its first.
         """
         facts = self._facts(service)
-        name = port or facts["catalog"].get("port") or next(iter(facts["ports"]))
+        name = port or (service if service in facts["ports"] else next(iter(facts["ports"])))
         side = "external" if interface == "public" else "internal"
         http = facts["ports"][name].get("frontend") == "http"
         scheme = "https" if http and self._cloud["tls"][side] else "http"
@@ -158,9 +160,10 @@ class Context(dict[str, Any]):
         database = self._facts(service)["database"]
         user = database.get("user", database["name"])
         password = quote(self.secret(f"{service}.database_password"), safe="")
-        mariadb = self._facts("mariadb")
-        port = mariadb["ports"]["mariadb"]["port"]
-        tls = f"&ssl_ca={certificates.FOLDER}/ca.pem" if mariadb["options"].get("tls") else ""
+        server = provider(self._cloud, "database")
+        port = self.port(server)
+        encrypted = self._facts(server)["options"].get("tls")
+        tls = f"&ssl_ca={certificates.FOLDER}/ca.pem" if encrypted else ""
         address = self._cloud["internal_address"]
         return (
             f"mysql+pymysql://{user}:{password}@{address}:{port}/"
@@ -168,16 +171,15 @@ class Context(dict[str, Any]):
         )
 
     def transport_url(self) -> str:
-        """Return oslo.messaging's URL of all RabbitMQ hosts."""
-        password = quote(self.secret("rabbitmq.password"), safe="")
-        port = self._facts("rabbitmq")["ports"]["amqp"]["port"]
-        nodes = (f"openstack:{password}@{one}:{port}" for one in self.addresses("rabbitmq"))
-        return f"rabbit://{','.join(nodes)}/"
+        """Return oslo.messaging's URL of all hosts of the broker."""
+        broker = provider(self._cloud, "broker")
+        password = quote(self.secret(f"{broker}.password"), safe="")
+        return f"rabbit://{','.join(self.servers(broker, scheme=f'openstack:{password}@'))}/"
 
     def memcached_servers(self) -> str:
-        """Return ``address:port`` of all memcached hosts, comma-separated."""
-        port = self._facts("memcached")["ports"]["memcached"]["port"]
-        return ",".join(f"{one}:{port}" for one in self.addresses("memcached"))
+        """Return ``address:port`` of all hosts of the cache, comma-separated."""
+        cache = provider(self._cloud, "cache")
+        return ",".join(self.servers(cache))
 
     def workers(self, most: int = 5) -> int:
         """Return how many processes an API gets on this host, at most ``most``.
@@ -204,10 +206,28 @@ class Context(dict[str, Any]):
         """Return the network interfaces of this host that have an address."""
         return [name for name, own in self._machine.networks if own.split("/")[0] == address]
 
-    def catalog(self) -> dict[str, dict[str, Any]]:
-        """Return the catalogue entry of every running service that has one."""
-        services = self._cloud["services"].items()
-        return {name: facts["catalog"] for name, facts in services if facts["catalog"]}
+    def auth_url(self) -> str:
+        """Return the URL at which clients inside the cloud sign in."""
+        service = provider(self._cloud, "identity")
+        entry = self._facts(service)["identity"].get("services", {}).get(service, {})
+        return self.endpoint(service) + entry.get("path", "")
+
+    def port(self, service: str, name: str | None = None) -> int:
+        """Return the number of a port of a service.
+
+        :param name: Its name; default: the service's first.
+        """
+        ports = self._facts(service)["ports"]
+        return ports[name or next(iter(ports))]["port"]
+
+    def servers(self, service: str, port: str | None = None, scheme: str = "") -> list[str]:
+        """Return ``address:port`` of every host of a service.
+
+        :param port: As for :meth:`port`.
+        :param scheme: What stands before each, as ``tcp:``.
+        """
+        number = self.port(service, port)
+        return [f"{scheme}{address}:{number}" for address in self.addresses(service)]
 
     def _named_or_refused(self, kind: str, name: str) -> None:
         """Refuse hosts that this service does not name: this host knows them by chance, if at all."""
@@ -276,6 +296,17 @@ class _Hosts(Mapping[str, Any]):
     def __len__(self) -> int:
         self._allowed("service", "*")
         return len(self._hosts)
+
+
+def provider(cloud: Mapping[str, Any], what: str) -> str:
+    """Return the service of this cloud that provides something, see ``provides`` in ``service.yml``.
+
+    :param cloud: Pillar key ``cloud``, or another map with its ``services``.
+    :param what: Such as ``database``.
+    :returns: Nothing if none does.
+    """
+    services = cloud["services"].items()
+    return next((name for name, facts in services if what in facts.get("provides", ())), "")
 
 
 def rabbitmq_hash(password: str) -> str:

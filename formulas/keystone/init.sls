@@ -1,4 +1,1 @@
 #!service
-Register services, users and endpoints:
-  catalog.registered:
-    - name: keystone

@@ -1,17 +1,16 @@
 """Write formulas/*/oslo.yml anew: what oslo.config in the images knows of the services' options.
 
-.venv/bin/python -m tests.functional.oslo_options
+PYTHONPATH=_utils .venv/bin/python -m tests.functional.oslo_options
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+from saltern import formulas, oslo, tasks
 
 ROOT = Path(__file__).parents[2]
 _NOTE = "# What oslo.config knows, see _utils/saltern/oslo.py; written by tests/functional/oslo_options.py.\n"
@@ -26,25 +25,19 @@ generator.main()
 """
 
 
-def services() -> dict[str, dict[str, Any]]:
-    """Return the services whose checker is oslo.config's: it names their lists of options."""
-    found = {
-        path.parent.name: yaml.safe_load(path.read_text())
-        for path in sorted(ROOT.glob("formulas/*/service.yml"))
-    }
-    return {name: one for name, one in found.items() if namespaces(one)}
+def services() -> formulas.Catalog:
+    """Return the services whose options oslo.config reads: they name their lists of options."""
+    found = formulas.load([ROOT / "formulas"])
+    return {name: one for name, one in found.items() if one["oslo"].get("namespaces")}
 
 
-def namespaces(formula: dict[str, Any]) -> list[str]:
-    """Return the arguments that name a service's lists of options."""
-    return [one for one in formula.get("check", []) if one.startswith("--namespace=")]
-
-
-def generated(formula: dict[str, Any]) -> dict[str, Any]:
+def generated(formula: formulas.Formula) -> dict[str, Any]:
     """Return the options that the service's image knows."""
-    image = f"saltern/{formula['check_image']}:2026.2"
+    (check,) = tasks.of_phase(formula, "check").values()
+    image = f"saltern/{check['image']}:2026.2"
     program = ["/opt/saltern/bin/python3", "-W", "ignore", "-c", _PROGRAM, "--format", "json"]
-    command = ["docker", "run", "--rm", "--network", "host", image, *program, *namespaces(formula)]
+    lists = [f"--namespace={one}" for one in formula["oslo"]["namespaces"]]
+    command = ["docker", "run", "--rm", "--network", "host", image, *program, *lists]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)["options"]
@@ -59,8 +52,5 @@ def text(known: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "_utils"))
-    from saltern import oslo
-
     for service, formula in services().items():
         (ROOT / f"formulas/{service}/oslo.yml").write_text(text(oslo.known(generated(formula))))

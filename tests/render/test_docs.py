@@ -10,15 +10,13 @@ import pytest
 import yaml
 from clouds import ROOT
 
+from saltern import formulas, tasks
 from saltern.images.catalog import _SCHEMA
 from saltern.images.options import schema as image_schema
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
-FORMULAS = {
-    path.parent.name: yaml.safe_load(path.read_text())
-    for path in sorted(ROOT.glob("formulas/*/service.yml"))
-}
+FORMULAS = formulas.load([ROOT / "formulas"])
 VERBS = {path.stem for path in ROOT.glob("salt/orch/*.sls")}
 # What stands below `saltern:` in the pillar; `prefix` is a minion's own setting.
 CLOUD = yaml.safe_load((ROOT / "_utils/saltern/cloud.schema.yml").read_text())["properties"]
@@ -55,8 +53,10 @@ def test_a_page_has_every_option_with_its_default_in_the_words_of_the_formula(se
 @pytest.mark.parametrize("service", FORMULAS)
 def test_a_page_names_the_containers_files_ports_and_secrets(service):
     text, formula = page(service), FORMULAS[service]
-    tasks = [task["container"] for task in formula.get("once", [])]
-    names = [f"`{name}`" for name in [*formula.get("containers", {}), *tasks]]
+    done = tasks.of_phase(formula, "deploy")
+    names = [
+        f"`{name}`" for name in [*formula["containers"], *(f"{service}-{name}" for name in done)]
+    ]
     names += [f"`{name}`" for name in formula.get("config", {})]
     names += [str(port["port"]) for port in formula.get("ports", {}).values()]
     names += formula.get("secrets", {})

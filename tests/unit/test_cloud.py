@@ -70,9 +70,7 @@ SWITCH = {
         "config": {
             "ovs.ini": {"format": "ini", "when": "services.neutron.options.backend == 'ovs'"}
         },
-        "once": [
-            {"name": "Set up", "container": "s", "image": "i", "command": [], "when": "false"}
-        ],
+        "tasks": {"set-up": {"phase": "deploy", "image": "i", "command": [], "when": "false"}},
         "containers": {
             "metadata": {"image": "i", "when": "'compute' in host.roles"},
             "router": {"image": "i", "when": "'control' in host.roles", "user": "root"},
@@ -180,9 +178,12 @@ def test_a_service_can_depend_on_an_option_of_another():
     assert "ovn" in cloud.load(forced, SWITCH).catalog
 
 
-def test_a_service_beside_another_shares_its_hosts_and_its_place_in_the_order():
+def test_a_colocated_service_shares_its_hosts_and_its_place_in_the_order():
     several = "services.haproxy.hosts | length > 1"
-    catalog = {**CATALOG, "keepalived": {"summary": "", "beside": "haproxy", "enabled": several}}
+    catalog = {
+        **CATALOG,
+        "keepalived": {"summary": "", "colocated_with": "haproxy", "enabled": several},
+    }
     made = cloud.load(PILLAR, catalog)
     assert made.placement["keepalived"] == ["c1", "c2"]
     assert [wave for wave in made.waves() if "keepalived" in wave] == [["keepalived"]]
@@ -198,7 +199,7 @@ def test_parts_of_a_service_can_depend_on_host_and_options():
     loaded = cloud.load(PILLAR, SWITCH)
     compute = loaded.view("n1", {}, {})["formulas"]["agents"]
     assert list(compute["containers"]) == ["metadata"]
-    assert compute["config"] == {} and compute["once"] == []
+    assert compute["config"] == {} and compute["tasks"] == {}
     assert [one["path"] for one in compute["prechecks"]] == ["/dev/y"]
     control = loaded.view("c1", {}, {})["formulas"]["agents"]
     assert control["containers"] == {"router": {"image": "i", "user": "root"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -26,6 +27,13 @@ def test_the_pillar_overrides_one_option():
     assert "y = 5" in wanted.files["a.conf"].text
 
 
+def test_words_of_the_header_are_no_content():
+    digest = rendered().digest
+    files = rendered().files
+    files["a.conf"] = dataclasses.replace(files["a.conf"], header="# Other words\n")
+    assert generation.Generation("svc", files, os.getuid()).digest == digest
+
+
 def test_an_undefined_name_is_an_error_with_file_and_line():
     with pytest.raises(SalternError, match=r"a\.conf, line 2: 'value' is undefined"):
         generation.render("svc", FORMULA, FILES.get, {})
@@ -34,7 +42,9 @@ def test_an_undefined_name_is_an_error_with_file_and_line():
 def test_writing_is_whole_and_repeatable(tmp_path):
     folder = generation.write(tmp_path, rendered())
     assert generation.intact(folder, rendered())
-    assert generation.read(folder) == {name: file.text for name, file in rendered().files.items()}
+    assert generation.read(folder) == {
+        name: file.content for name, file in rendered().files.items()
+    }
     assert (folder / "a.conf").stat().st_mode & 0o777 == 0o640
     (folder / "a.conf").write_text("changed by hand")
     (folder / "stray").write_text("")
@@ -44,17 +54,17 @@ def test_writing_is_whole_and_repeatable(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-def test_a_live_file_is_changed_in_place(tmp_path):
-    def live(value):
-        config = {**FORMULA["config"], "c.txt": {"format": "raw", "live": True}}
+def test_a_reloadable_file_is_changed_in_place(tmp_path):
+    def reloadable(value):
+        config = {**FORMULA["config"], "c.txt": {"format": "raw", "reloadable": True}}
         source = {**FILES, "c.txt": value}.get
         return generation.render("svc", FORMULA | {"config": config}, source, {"value": "1"})
 
-    folder = generation.write(tmp_path, live("one"))
-    assert live("two").digest == folder.name != rendered().digest
-    assert not generation.intact(folder, live("two"))
-    assert "+two" in generation.diff(generation.read(folder), live("two"), {})["c.txt"]
-    assert generation.write(tmp_path, live("two")) == folder
+    folder = generation.write(tmp_path, reloadable("one"))
+    assert reloadable("two").digest == folder.name != rendered().digest
+    assert not generation.intact(folder, reloadable("two"))
+    assert "+two" in generation.diff(generation.read(folder), reloadable("two"), {})["c.txt"]
+    assert generation.write(tmp_path, reloadable("two")) == folder
     assert (folder / "c.txt").read_text() == "two"
 
 

@@ -189,18 +189,18 @@ def test_a_service_means_its_containers_and_a_container_itself():
 
 def test_whom_to_ask():
     hosts = ["control1", "control2", "compute1"]
-    placement = {"rsyslog": hosts, "rsyslog-server": ["control1", "control2"]}
-    assert logs.places(None, hosts, placement) == ["control1", "control2"]
-    assert logs.places("compute1", hosts, placement) == ["compute1", "control1", "control2"]
-    assert logs.places("control2", hosts, placement) == ["control2", "control1"]
-    assert logs.places(None, ["aio"], {"rsyslog": ["aio"]}) == ["aio"]
-    assert logs.places("compute1", hosts, {"rsyslog": hosts}) == ["compute1"]
+    kept = ["control1", "control2"]
+    assert logs.places(None, hosts, hosts, kept) == ["control1", "control2"]
+    assert logs.places("compute1", hosts, hosts, kept) == ["compute1", "control1", "control2"]
+    assert logs.places("control2", hosts, hosts, kept) == ["control2", "control1"]
+    assert logs.places(None, ["aio"], ["aio"], []) == ["aio"]
+    assert logs.places("compute1", hosts, hosts, []) == ["compute1"]
     with pytest.raises(SalternError, match="compute1"):
-        logs.places("compute", hosts, placement)
+        logs.places("compute", hosts, hosts, kept)
     with pytest.raises(SalternError, match="rsyslog-server"):
-        logs.places(None, hosts, {"rsyslog": hosts})
+        logs.places(None, hosts, hosts, [])
     with pytest.raises(SalternError, match="enable"):
-        logs.places(None, hosts, {})
+        logs.places(None, hosts, [], [])
 
 
 def test_people_see_host_and_container_in_front():

@@ -238,7 +238,7 @@ CLOUD = {
             "hosts": ["aio"],
             "ports": {"keystone": {"port": 5000, "frontend": "http", "external": True}},
         },
-        "haproxy": {"several": False, "ports": {}},
+        "haproxy": {"several": False, "ports": {}, "provides": ["load_balancer"]},
     },
     "formulas": {"keystone": {"containers": {"api": {"image": "keystone"}}}, "haproxy": {}},
 }

@@ -20,16 +20,18 @@ CATALOG = {
         "secrets": {"keystone_password": {}},
         "keyrings": {"ring": {"secret": "keystone_password", "target": "/x"}},
         "ports": {"nova": {"port": 1}, "other": {"port": 2}},
-        "containers": {"nova-api": {"image": "nova"}},
-        "reload": {"nova-api": ["true"]},
+        "volumes": {"nova-pyc": "cache", "{{ options.on }}": "data"},
+        "containers": {
+            "nova-api": {"volumes": ["nova-pyc:/x", "{{ options.on }}:/y", "/z:/z"]},
+        },
+        "tasks": {"read": {"phase": "reload", "container": "nova-api", "command": ["true"]}},
         "clusters": {"nova-api": {"data": "/x", "form": "/y"}},
-        "catalog": {
-            "port": "nova",
-            "user": {"name": "nova", "password": "keystone_password"},
+        "identity": {
+            "users": {"nova": {"password": "keystone_password"}},
             "services": {"x": {"port": "other"}},
         },
     },
-    "keepalived": {"summary": "address", "beside": "nova"},
+    "keepalived": {"summary": "address", "colocated_with": "nova"},
 }
 ROLES = {"control", "compute"}
 
@@ -47,16 +49,15 @@ def test_names_that_mean_something_are_right():
         ("names", ["rabitmq"], "rabbitmq"),
         ("names", [{"service": "rabitmq"}], "rabbitmq"),
         ("names", [{"role": "controll"}], "control"),
-        ("beside", "rabbitmqq", "rabbitmq"),
+        ("colocated_with", "rabbitmqq", "rabbitmq"),
         ("enabled", {"nova.onn": True}, "nova.on"),
         ("uses_secrets", ["rabbitmq.pasword"], "rabbitmq.password"),
         ("keyrings", {"ring": {"secret": "keystone_pasword"}}, "keystone_password"),
-        ("reload", {"nova-apy": []}, "nova-api"),
+        ("tasks", {"x": {"container": "nova-apy"}}, "nova-api"),
+        ("volumes", {"nova-pycc": "cache", "{{ options.on }}": "data"}, "nova-pycc"),
         ("clusters", {"nova-apy": {}}, "nova-api"),
-        ("catalog", {"port": "nva"}, "nova"),
-        ("catalog", {"services": {"x": {"port": "othr"}}}, "other"),
-        ("catalog", {"user": {"password": "keystone_pasword"}}, "keystone_password"),
-        ("catalog", {"users": {"x": {"password": "keystone_pasword"}}}, "keystone_password"),
+        ("identity", {"services": {"x": {"port": "othr"}}}, "other"),
+        ("identity", {"users": {"x": {"password": "keystone_pasword"}}}, "keystone_password"),
     ],
 )
 def test_a_mistyped_name_is_refused_with_the_nearest(key, value, nearest):

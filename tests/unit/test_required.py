@@ -24,7 +24,10 @@ def _cloud(**services: Any) -> dict[str, Any]:
 
 def test_ports_behind_haproxy_are_asked_of_what_is_required_and_runs() -> None:
     cloud = _cloud(
-        haproxy={"ports": {"monitor": {"port": 1, "frontend": "none"}}},
+        haproxy={
+            "ports": {"monitor": {"port": 1, "frontend": "none"}},
+            "provides": ["load_balancer"],
+        },
         mariadb={"ports": {"mariadb": {"port": 3306, "frontend": "tcp", "check": "galera"}}},
         keystone={"ports": {"keystone": {"port": 5000, "frontend": "http", "check": "/up"}}},
         nova={"ports": {"nova": {"port": 8774, "frontend": "http"}}},

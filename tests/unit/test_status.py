@@ -145,14 +145,16 @@ RECORDS = {
 
 
 def test_what_openstack_holds_for_down_is_found():
-    error, nova, cinder = findings.of_records(RECORDS, ["one", "two"], "one")
+    error, nova, cinder = findings.of_records(RECORDS, ["one", "two"], "one", "toolbox")
     assert error["name"] == "neutron" and "503" in error["finding"]
     assert (nova["host"], nova["name"]) == ("two", "nova-compute") and "12:00" in nova["finding"]
     assert "service=nova host=two" in nova["remedy"]
     assert cinder["host"] == "gone" and "never" in cinder["finding"]
     assert "salt one saltern.forget_host gone" in cinder["remedy"]
-    assert findings.of_records({}, ["one"], "") == []
-    (missing,) = findings.of_records({"errors": {"toolbox": "not found"}}, ["one"], "one")
+    assert findings.of_records({}, ["one"], "", "") == []
+    (missing,) = findings.of_records(
+        {"errors": {"toolbox": "not found"}}, ["one"], "one", "toolbox"
+    )
     assert missing["name"] == "toolbox" and "image.build toolbox" in missing["remedy"]
 
 

@@ -172,7 +172,7 @@ def test_what_is_only_starting_is_waited_for(
         changed = kept_cloud.deploy(service)
     # What was away is no reason to make anything anew.
     assert set(changed) == {f"Write the configuration of {service}", f"Run {service}-api"} | (
-        {"Make sure of Keystone's administrator"} if service == "keystone" else set()
+        {"Bootstrap Keystone's administrator"} if service == "keystone" else set()
     )
 
 

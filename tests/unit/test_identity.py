@@ -1,22 +1,20 @@
-"""What the services' `catalog` data means to Keystone."""
+"""What the services' words mean to Keystone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from saltern import catalog
-from saltern.errors import SalternError
+from saltern import identity
 from saltern.templates import Context
 
 
 def _context(**heat: Any) -> Context:
     def facts(port: int, entry: dict[str, Any]) -> dict[str, Any]:
         ports = {"api": {"port": port}, "cfn": {"port": port + 1}}
-        return {"hosts": ["one"], "ports": ports, "options": {}, "catalog": entry}
+        return {"hosts": ["one"], "ports": ports, "options": {}, "identity": entry}
 
-    keystone = facts(5000, {"type": "identity", "path": "/v3", "interfaces": ["internal"]})
+    entry = {"type": "identity", "port": "api", "path": "/v3", "interfaces": ["internal"]}
+    keystone = facts(5000, {"services": {"keystone": entry}}) | {"provides": ["identity"]}
     keystone["options"] = {"admin_user": "boss"}
     cloud = {
         "region": "Here",
@@ -35,9 +33,10 @@ def _context(**heat: Any) -> Context:
 
 
 def test_service_has_endpoints_at_both_addresses() -> None:
-    wanted = catalog.wanted(_context(type="orchestration", path="/v1/%(project_id)s"))
-    [identity, heat] = wanted["services"]
-    assert identity["endpoints"] == {"internal": "http://10.0.0.1:5000/v3"}
+    entry = {"type": "orchestration", "port": "api", "path": "/v1/%(project_id)s"}
+    wanted = identity.wanted(_context(services={"heat": entry}))
+    [keystone, heat] = wanted["services"]
+    assert keystone["endpoints"] == {"internal": "http://10.0.0.1:5000/v3"}
     assert heat["name"] == "heat"
     assert heat["endpoints"] == {
         "public": "http://192.0.2.1:8004/v1/%(project_id)s",
@@ -51,15 +50,14 @@ def test_service_has_endpoints_at_both_addresses() -> None:
 
 
 def test_user_gets_the_service_role_unless_told() -> None:
-    [user] = catalog.wanted(_context(user={}))["users"]
+    [user] = identity.wanted(_context(users={"heat": {}}))["users"]
     assert (user["name"], user["password"]) == ("heat", "heat-secret")
     assert user["roles"] == [{"role": "service", "project": "service"}]
 
 
 def test_further_services_users_roles_and_domains() -> None:
-    wanted = catalog.wanted(
+    wanted = identity.wanted(
         _context(
-            type="orchestration",
             services={"heat-cfn": {"type": "cloudformation", "port": "cfn", "path": "/v1"}},
             domains={"heat": "Stacks"},
             roles=["heat_stack_owner"],
@@ -72,22 +70,8 @@ def test_further_services_users_roles_and_domains() -> None:
             },
         )
     )
-    assert wanted["services"][2]["endpoints"]["public"] == "http://192.0.2.1:8005/v1"
+    assert wanted["services"][1]["endpoints"]["public"] == "http://192.0.2.1:8005/v1"
     assert wanted["roles"] == ["service", "heat_stack_owner", "admin"]
     assert wanted["domains"] == [{"name": "heat", "description": "Stacks"}]
     [user] = wanted["users"]
     assert (user["domain"], user["password"]) == ("heat", "other")
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"typ": "orchestration"}, "unknown key 'typ'"),
-        ({"services": {"cfn": {"port": "cfn"}}}, "service cfn needs a type"),
-        ({"user": {"password": "database_password"}}, "must end with keystone_password"),
-    ],
-)
-def test_wrong_entry_names_the_file_and_the_key(entry: dict[str, Any], message: str) -> None:
-    with pytest.raises(SalternError, match=r"formulas/heat/service\.yml: catalog") as caught:
-        catalog.wanted(_context(**entry))
-    assert message in str(caught.value)
