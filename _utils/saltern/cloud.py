@@ -142,7 +142,8 @@ class Cloud:
     def _is_called_directly(self, service: str) -> bool:
         """Return whether clients of a service speak to its hosts rather than to HAProxy."""
         ports = self.catalog.get(service, {}).get("ports", {}).values()
-        return bool(ports) and all(port.get("frontend", "none") == "none" for port in ports)
+        reached = [port for port in ports if not port.get("local")]
+        return bool(reached) and all(port.get("frontend", "none") == "none" for port in reached)
 
     def facts(self, host: str | None = None) -> dict[str, dict[str, Any]]:
         """Return what a host may know of every running service (no secrets), options as its own."""
