@@ -26,6 +26,7 @@ class File:
 
     :ivar text: What it holds below its header.
     :ivar mode: Such as 0o640.
+    :ivar link: Instead, a path in the image.
     :ivar reloadable: Running containers take a new text by themselves: it makes no new generation.
     """
 
@@ -33,11 +34,12 @@ class File:
     mode: int
     reloadable: bool = False
     header: str = ""
+    link: str = ""
 
     @property
     def content(self) -> str:
-        """Return what the file holds."""
-        return self.header + self.text
+        """Return what the file holds; of one that is the image's, where it is there."""
+        return f"-> {self.link}" if self.link else self.header + self.text
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Generation:
         """Return 12 hex digits that name this content; of a reloadable one, its name and mode."""
         digest = hashlib.sha256(str(self.uid).encode())
         for name, file in sorted(self.files.items()):
-            digest.update(f"\0{name}\0{file.mode:o}\0".encode())
+            digest.update(f"\0{name}\0{file.link or f'{file.mode:o}'}\0".encode())
             header = _DIGESTED.format(service=self.service, name=name) if file.header else ""
             digest.update(b"" if file.reloadable else f"{header}{file.text}".encode())
         return digest.hexdigest()[:12]
@@ -72,6 +74,9 @@ def render(
     for name, declared in formula.get("config", {}).items():
         override = formula.get("overrides", {}).get(name)
         if declared.get("optional") and override is None:
+            continue
+        if "link" in declared:
+            rendered[name] = File("", 0o777, link=declared["link"])
             continue
         form = declared["format"]
         template = declared.get("template", name)
@@ -114,8 +119,13 @@ def diff(old: Mapping[str, str], new: Generation, hidden: Any) -> dict[str, str]
 def read(path: str | Path) -> dict[str, str]:
     """Return the files of a generation on disk, name to text; empty if there is none."""
     root = Path(path)
-    found = sorted(one for one in root.rglob("*") if one.is_file()) if root.is_dir() else []
-    return {str(one.relative_to(root)): one.read_text(errors="replace") for one in found}
+    found = (one for one in sorted(root.rglob("*")) if one.is_symlink() or one.is_file())
+    return {str(one.relative_to(root)): _text(one) for one in found}
+
+
+def _text(path: Path) -> str:
+    """Return what a file holds; of one that is the image's, where it is there."""
+    return f"-> {path.readlink()}" if path.is_symlink() else path.read_text(errors="replace")
 
 
 def intact(path: str | Path, wanted: Generation) -> bool:
@@ -123,8 +133,8 @@ def intact(path: str | Path, wanted: Generation) -> bool:
     root = Path(path)
     try:
         for name, file in wanted.files.items():
-            stat = (root / name).stat()
-            if (stat.st_mode & 0o7777, stat.st_uid) != (file.mode, wanted.uid):
+            stat = (root / name).lstat()
+            if not file.link and (stat.st_mode & 0o7777, stat.st_uid) != (file.mode, wanted.uid):
                 return False
         return root.stat().st_mode & 0o7777 == 0o750 and read(root) == {
             name: file.content for name, file in wanted.files.items()
@@ -194,4 +204,8 @@ def _fill(folder: Path, wanted: Generation) -> None:
         for parent in reversed(Path(name).parents[:-1]):
             (folder / parent).mkdir(mode=0o750, exist_ok=True)
             os.chown(folder / parent, wanted.uid, wanted.uid)
-        files.write(path, file.content, file.mode, wanted.uid)
+        if file.link:
+            path.unlink(missing_ok=True)
+            path.symlink_to(file.link)
+        else:
+            files.write(path, file.content, file.mode, wanted.uid)

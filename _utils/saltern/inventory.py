@@ -55,7 +55,7 @@ def _template_problems(cloud_: Cloud, roots: Iterable[str]) -> list[Problem]:
             )
 
         for name, declared in cloud_.catalog[service].get("config", {}).items():
-            if not declared.get("optional"):
+            if not declared.get("optional") and "link" not in declared:
                 wrong += [
                     Problem(f"formulas/{service}/files", what, "Correct the template")
                     for what in templates.faults(declared.get("template", name), source)

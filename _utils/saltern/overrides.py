@@ -25,9 +25,12 @@ def of_file(
     :param given: What the pillar says of the file; None is nothing.
     :param formula: The service.
     """
-    form = declared["format"]
     if given is None:
         return []
+    if "link" in declared:
+        remedy = "Lay a template of its name and a service.yml over the service's, see docs/add-a-service.md"
+        return [Problem(key, f"is the image's own file {declared['link']}", remedy)]
+    form = declared["format"]
     if form == "raw":
         fits = isinstance(given, str)
         remedy = "It has no structure to merge into: give its whole text"

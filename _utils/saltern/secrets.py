@@ -28,6 +28,8 @@ Secrets = dict[str, dict[str, Any]]
 # Some readers take other texts for Latin-1 and some for UTF-8.
 _WRITABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+# What a value of a kind must match as a whole.
+_PATTERNS = {"hex": "[0-9A-Fa-f]+", "fernet_key": _FERNET_KEY.pattern}
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -87,10 +89,12 @@ def fill(catalog: Catalog, stored: Secrets) -> tuple[Secrets, list[str]]:
 
 
 def make(declaration: Mapping[str, Any]) -> Any:
-    """Return a new secret of the declared kind: ``password``, ``hex`` or ``fernet_ring``."""
+    """Return a new secret of the declared kind: ``password``, ``hex``, ``fernet_key`` or ``fernet_ring``."""
     kind = declaration.get("kind", "password")
     if kind == "fernet_ring":
         return {0: _fernet_key(), 1: _fernet_key()}
+    if kind == "fernet_key":
+        return _fernet_key()
     length = declaration.get("length", 32)
     if kind == "hex":
         return random.token_hex(length // 2)
@@ -174,7 +178,7 @@ def _wrong(declaration: Mapping[str, Any], value: Any) -> str:
         )
     if r"\$" in value:
         return r"has \$, which oslo.config takes for $"
-    pattern = declaration.get("pattern", "[0-9A-Fa-f]+" if kind == "hex" else "")
+    pattern = declaration.get("pattern", _PATTERNS.get(kind, ""))
     if pattern and not re.fullmatch(pattern, value):
         return f"does not have the form {pattern}"
     return ""

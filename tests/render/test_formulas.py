@@ -41,7 +41,7 @@ def test_configuration_renders_and_parses(topology, service, host):
     names = context(topology, service, host)
     wanted = generation.render(service, formula, source(service), names)
     for name, file in wanted.files.items():
-        PARSERS[formula["config"][name]["format"]](file.text)
+        PARSERS[formula["config"][name].get("format", "raw")](file.text)
         assert file.mode & 0o007 == 0, f"{name} must not be open to others"
 
 

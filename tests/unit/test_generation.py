@@ -68,6 +68,29 @@ def test_a_reloadable_file_is_changed_in_place(tmp_path):
     assert (folder / "c.txt").read_text() == "two"
 
 
+def test_a_file_may_be_the_images_own(tmp_path):
+    def linked(target):
+        return (
+            rendered()
+            if not target
+            else generation.render(
+                "svc",
+                FORMULA | {"config": {**FORMULA["config"], "paste.ini": {"link": target}}},
+                FILES.get,
+                {"value": "1"},
+            )
+        )
+
+    folder = generation.write(tmp_path, linked("/opt/one"))
+    assert str((folder / "paste.ini").readlink()) == "/opt/one"
+    assert generation.intact(folder, linked("/opt/one"))
+    assert len({linked(target).digest for target in ("", "/opt/one", "/opt/two")}) == 3
+    (folder / "paste.ini").unlink()
+    assert not generation.intact(folder, linked("/opt/one"))
+    assert generation.write(tmp_path, linked("/opt/one")) == folder
+    assert generation.intact(folder, linked("/opt/one"))
+
+
 def test_a_diff_names_files_and_hides_secrets():
     old = {"a.conf": "[x]\ny = oldsecret\n", "gone": "x\n"}
     changes = generation.diff(

@@ -127,6 +127,17 @@ def test_a_package_without_a_version_is_named_before_anything_is_built(tree):
     assert tree.contexts(extra_python={"glance": ["boto-3==1"]})
 
 
+def test_an_image_may_bring_lines_of_its_own(tree):
+    before = tree.digests()
+    tree.write("glance/image.yml", "project: glance\nuser: one\npython: [boto-3]\n")
+    tree.write("glance/locks/1.0.txt", "boto-3==4\n")
+    assert tree.changed(before) == {"glance"}
+    _, contexts = tree.contexts()
+    files = contexts["glance"].files
+    assert b"boto-3==4\n" in files[".saltern/python/constraints.txt"]
+    assert "locks/1.0.txt" not in files
+
+
 def test_a_version_of_the_options_replaces_the_locked_one(tree):
     _, contexts = tree.contexts(sources={"Keystone": {"type": "pypi", "reference": "2.5"}})
     assert b"keystone==2.5\n" in contexts["keystone"].files[".saltern/python/constraints.txt"]

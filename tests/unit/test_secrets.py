@@ -17,6 +17,7 @@ CATALOG = {
             "password": {},
             "key": {"kind": "hex"},
             "ring": {"kind": "fernet_ring"},
+            "kek": {"kind": "fernet_key"},
             "eight": {"pattern": "[a-z]{1,8}"},
         },
     }
@@ -25,6 +26,7 @@ GOOD = {
     "password": "a$b %c#d;e!f\"g'h\\i/j@k:l=m,n{{o}}[p]~",
     "key": "0aF9",
     "ring": {0: "A" * 43 + "=", 1: "b" * 43 + "="},
+    "kek": "A" * 43 + "=",
     "eight": "abc",
 }
 
@@ -44,6 +46,7 @@ GOOD = {
         ("password", "hiddén", "printable"),
         ("password", "hid\\$den", "oslo.config"),
         ("key", "hidden", "[0-9A-Fa-f]+"),
+        ("kek", "hidden", "{43}="),
         ("ring", "hidden", "ring"),
         ("ring", {0: "hidden"}, "ring"),
         ("ring", {"0": "A" * 43 + "="}, "ring"),
@@ -54,6 +57,12 @@ def test_what_cannot_be_used_is_named_without_its_value(name, value, words):
     (found,) = secrets.problems(CATALOG, {"nova": GOOD | {name: value}}, "/s.yml")
     assert found.key == f"/s.yml: nova: {name}" and words in found.what
     assert "hidden" not in str(found) and "1234" not in str(found)
+
+
+def test_what_is_made_can_be_used():
+    filled, _ = secrets.fill(CATALOG, {})
+    filled["nova"]["eight"] = "abc"
+    assert secrets.problems(CATALOG, filled, "/s.yml") == []
 
 
 def test_what_can_be_used_is_no_problem_nor_is_what_is_missing():

@@ -18,6 +18,8 @@ DOCKERFILE = "Dockerfile.j2"
 # Instead of a Dockerfile: a script that makes a root file system, imported as one layer.
 BOOTSTRAP = "bootstrap.j2"
 DATA = "image.yml"
+# The folder of lock files, a file a release; an image may have one for what it alone needs.
+LOCKS = "locks"
 
 _CHOICE = {
     "type": ["array", "object"],
@@ -73,7 +75,7 @@ class Folder:
         return {
             name: path
             for name, path in self.files.items()
-            if name not in (DOCKERFILE, BOOTSTRAP, DATA)
+            if name not in (DOCKERFILE, BOOTSTRAP, DATA) and not name.startswith(f"{LOCKS}/")
         }
 
 
@@ -138,7 +140,7 @@ class Catalog:
 
     def releases(self) -> list[str]:
         """Return the releases that have a lock file."""
-        return sorted({path.stem for root in self.roots for path in root.glob("locks/*.txt")})
+        return sorted({path.stem for root in self.roots for path in root.glob(f"{LOCKS}/*.txt")})
 
     def _check_release(self, options: Options) -> None:
         releases = self.releases()

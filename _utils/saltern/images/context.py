@@ -13,7 +13,7 @@ from typing import IO
 
 from saltern.errors import SalternError
 from saltern.images import ENGINE_VERSION
-from saltern.images.catalog import Catalog
+from saltern.images.catalog import LOCKS, Catalog
 from saltern.images.options import Options
 from saltern.images.render import Image
 from saltern.images.sources import Source, project_key
@@ -136,9 +136,11 @@ def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str
     """The lock without other services' projects: a new nova rebuilds nova's images only."""
     own = {project_key(_distribution(one)) for one in image.variables["python"]}
     own |= {project_key(one) for one in [image.variables["project"]] if one}
-    path = catalog.file(f"locks/{options.release}.txt")
+    name = f"{LOCKS}/{options.release}.txt"
+    path, beside = catalog.file(name), image.folder.files.get(name)
     lock = lock_lines(path)
     lines = {key: version for key, version, project in lock if not project or key in own}
+    lines |= {key: version for key, version, _ in lock_lines(beside)} if beside else {}
     for extra in options.extra_python.get(image.name, []):
         name, _, version = extra.partition("==")
         if version:
@@ -151,7 +153,7 @@ def _lock(image: Image, catalog: Catalog, options: Options, sources: Mapping[str
     if missing := own - lines.keys() - sources.keys():
         raise SalternError(
             f"images/{image.name} names {', '.join(sorted(missing))}, which {path} has no version of. "
-            "Add a line name==version"
+            f"Add a line name==version there, or to {name} beside its image.yml"
         )
     return "".join(f"{key}=={version}\n" for key, version in sorted(lines.items())).encode()
 
