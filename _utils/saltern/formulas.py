@@ -14,6 +14,7 @@ from saltern import implied, problems
 from saltern.containers.spec import Spec
 from saltern.errors import SalternError
 from saltern.images.options import Loader
+from saltern.problems import Problem
 
 Formula = dict[str, Any]
 Catalog = dict[str, Formula]
@@ -22,6 +23,17 @@ _SCHEMA = Path(__file__).with_name("service.schema.yml")
 # Data that services have in common, for `like`; no service.
 _COMMON = "_common"
 _FILES = ("*/service.yml", "*/oslo.yml", f"{_COMMON}/*.yml")
+# Words of version 0.1 to those of today.
+_RENAMED = {
+    "at_once": "serial",
+    "beside": "colocated_with",
+    "catalog": "apis and identity",
+    "check": "tasks, with phase check,",
+    "check_image": "tasks, with phase check and an image,",
+    "once": "tasks, with phase deploy,",
+    "reload": "tasks, with phase reload,",
+    "upgrade": "tasks, with phases expand, migrate and contract,",
+}
 # Lists of names, whose order means nothing: `like` joins them and replaces others.
 _JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
 
@@ -50,7 +62,7 @@ def _catalog(files: tuple[tuple[str, Path, int], ...]) -> Catalog:
         service, _, name = file.partition("/")
         if name == "service.yml" and service != _COMMON:
             formula = _laid_over(service, parsed[file], parsed, path)
-            wrong = problems.check(formula, schema())
+            wrong = _renamed(formula) or problems.check(formula, schema())
             if wrong:
                 raise SalternError("\n".join(f"{path}: {problem}" for problem in wrong))
             # What oslo.config knows of its options, see :mod:`saltern.oslo`; most have nothing.
@@ -58,6 +70,13 @@ def _catalog(files: tuple[tuple[str, Path, int], ...]) -> Catalog:
             catalog[service] = implied.complete(service, formula)
             catalog[service]["oslo"] = {**catalog[service].get("oslo", {}), **known}
     return implied.connect(catalog)
+
+
+def _renamed(formula: Any) -> list[Problem]:
+    """Return the words that have another name now."""
+    found = _RENAMED.items() if isinstance(formula, Mapping) else ()
+    remedy = "Write that, see docs/add-a-service.md"
+    return [Problem(old, f"is called {new} now", remedy) for old, new in found if old in formula]
 
 
 @functools.lru_cache(maxsize=512)

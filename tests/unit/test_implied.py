@@ -135,6 +135,11 @@ def test_a_wrong_word_is_told_with_file_key_and_the_nearest(tmp_path, own, key, 
     assert f"Did you mean {nearest!r}?" in str(caught.value)
 
 
+def test_a_word_of_before_is_told_with_that_of_today(tmp_path):
+    with pytest.raises(SalternError, match="one/service.yml: beside: is called colocated_with now"):
+        load(tmp_path, {"one": {"beside": "two"}})
+
+
 def test_an_edited_file_is_read_anew(tmp_path):
     assert load(tmp_path, {"one": {"like": "base"}})["one"]["requires"] == ["cache"]
     (tmp_path / "_common/base.yml").write_text(yaml.safe_dump(COMMON | {"requires": ["other"]}))
