@@ -63,9 +63,10 @@ def complete(service: str, formula: Mapping[str, Any]) -> Formula:
     result["tasks"] = {}
     for name, task in formula.get("tasks", {}).items():
         result["tasks"][name] = _task(service, name, task, of_a_task, formula.get("oslo", {}))
-        if task["phase"] == "teardown":
+        ended = result["containers"].get(task.get("container", ""))
+        if task["phase"] == "teardown" and ended:
             # Kept by the container itself: it is run also when nobody knows the service any more.
-            result["containers"][task["container"]]["teardown"] = task["command"]
+            ended["teardown"] = task["command"]
     return result
 
 
