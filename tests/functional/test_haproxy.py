@@ -15,16 +15,19 @@ import pytest
 from .services import EXTERNAL, HOST, INTERNAL, Deployment, until
 
 PORT = 18999
+# A second host of the cloud.
+OTHER = "127.0.9.4"
 
 
 class Echo(BaseHTTPRequestHandler):
     """Answers with the headers of the request; its health can be changed."""
 
-    healthy = True
+    ill: set[str] = set()
 
     def do_GET(self) -> None:
-        status = 200 if Echo.healthy or self.path != "/healthcheck" else 503
-        body = json.dumps(dict(self.headers)).encode()
+        own = self.server.server_address[0]
+        status = 503 if own in Echo.ill and self.path == "/healthcheck" else 200
+        body = json.dumps({**self.headers, "server": own}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -36,14 +39,15 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def backend() -> Iterator[None]:
-    """Serve on the host's address."""
-    Echo.healthy = True
-    server = ThreadingHTTPServer((HOST, PORT), Echo)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    """Serve on the addresses of both hosts."""
+    Echo.ill = set()
+    servers = [ThreadingHTTPServer((address, PORT), Echo) for address in (HOST, OTHER)]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     yield
-    server.shutdown()
-    server.server_close()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture
@@ -71,6 +75,7 @@ def refused() -> bool:
 
 
 def test_passes_requests_to_healthy_servers_only(haproxy: Deployment, backend: None) -> None:
+    haproxy.hosts["two"] = {"address": OTHER, "roles": ["control"]}
     result = haproxy.deploy({"check_interval": "500ms"})
     assert result["result"] is True, result["comment"]
     for address in (INTERNAL, EXTERNAL):
@@ -78,10 +83,20 @@ def test_passes_requests_to_healthy_servers_only(haproxy: Deployment, backend: N
         assert seen["x-forwarded-proto"] == "http"
         assert seen["x-forwarded-host"] == f"{address}:{PORT}"
         assert seen["x-forwarded-for"].startswith("127.")
-    Echo.healthy = False
-    until(refused, "the server is left out")
-    Echo.healthy = True
-    until(lambda: get(INTERNAL), "the server is used again")
+    Echo.ill = {HOST}
+    until(lambda: {get(INTERNAL)["server"] for _ in range(8)} == {OTHER}, "one is left out")
+    Echo.ill = {HOST, OTHER}
+    until(refused, "both are left out")
+    Echo.ill = {OTHER}
+    until(lambda: not refused() and get(INTERNAL)["server"] == HOST, "one is used again")
+
+
+def test_a_server_without_a_second_one_is_used_whatever_a_check_says(
+    haproxy: Deployment, backend: None
+) -> None:
+    Echo.ill = {HOST}
+    assert haproxy.deploy({"check_interval": "100ms", "check_fall": 1})["result"] is True
+    assert [get(INTERNAL)["server"] for _ in range(30)] == [HOST] * 30
 
 
 def test_tls_on_the_external_address_alone(haproxy: Deployment, backend: None) -> None:
