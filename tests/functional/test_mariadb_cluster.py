@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pymysql
@@ -17,6 +19,8 @@ from .services import until
 
 pytestmark = pytest.mark.clusters
 
+# Seconds for which a member is frozen: longer than anything waits.
+LASTS = 75
 SMALL = {
     "buffer_pool_mb": 32,
     "log_file_mb": 32,
@@ -33,16 +37,21 @@ def mariadb(members) -> Members:
 
 def query(members: Members, host: str, statement: str) -> list[Any]:
     """Run a statement on a member and return its rows."""
-    connection = pymysql.connect(
+    connection = connect(members, host)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())
+
+
+def connect(members: Members, host: str) -> Any:
+    """Return a connection to a member."""
+    return pymysql.connect(
         host=members.address(host),
         user="root",
         password=members.secret("mariadb.root_password"),
         connect_timeout=10,
         autocommit=True,
     )
-    with connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())
 
 
 def in_step(members: Members, rows: int) -> bool:
@@ -54,8 +63,13 @@ def in_step(members: Members, rows: int) -> bool:
     return len(sums) == 1 and counts == {rows}
 
 
-def kill(members: Members, hosts: tuple[str, ...] = HOSTS) -> None:
-    """Kill the servers of several hosts at once, as a power cut does."""
+def kill(
+    members: Members, hosts: tuple[str, ...] = HOSTS, by: signal.Signals = signal.SIGKILL
+) -> None:
+    """Kill the servers of several hosts at once, as a power cut does.
+
+    :param by: SIGSTOP freezes them instead, SIGCONT wakes them up.
+    """
     numbers = [
         number
         for host in hosts
@@ -64,7 +78,7 @@ def kill(members: Members, hosts: tuple[str, ...] = HOSTS) -> None:
     ]
     assert len(numbers) == len(hosts)
     for number in numbers:
-        os.kill(number, signal.SIGKILL)
+        os.kill(number, by)
 
 
 def test_no_row_is_lost_whatever_stops(mariadb: Members) -> None:
@@ -134,6 +148,37 @@ def test_one_host_grows_to_three(mariadb: Members) -> None:
     made = mariadb.cloud(mariadb=SMALL)
     assert mariadb.deploy("mariadb", made).orders == {"mariadb": ("one", "three", "two")}
     until(lambda: in_step(mariadb, 2), "the members are in step")
+
+
+def test_a_member_that_was_frozen_answers_nothing_stale(mariadb: Members) -> None:
+    """When it wakes up it still takes itself for a member, though the others have gone on without it."""
+    mariadb.deploy("mariadb", mariadb.cloud(mariadb=SMALL))
+    query(mariadb, "one", "CREATE DATABASE kept")
+    query(mariadb, "one", "CREATE TABLE kept.numbers (n INT PRIMARY KEY)")
+    until(lambda: in_step(mariadb, 0), "the members are in step")
+    sessions = [connect(mariadb, "three") for _ in range(20)]
+
+    def rows(session: Any) -> int | None:
+        try:
+            with session, session.cursor() as cursor:
+                cursor.execute("SELECT COUNT(*) FROM kept.numbers")
+                return cursor.fetchone()[0]
+        except pymysql.Error:
+            return None
+
+    kill(mariadb, ("three",), signal.SIGSTOP)
+    end = time.monotonic() + LASTS
+    try:
+        query(mariadb, "one", "INSERT INTO kept.numbers VALUES (1)")
+        time.sleep(max(0, end - time.monotonic()))
+        with ThreadPoolExecutor(len(sessions)) as clients:
+            asked = [clients.submit(rows, session) for session in sessions]
+            kill(mariadb, ("three",), signal.SIGCONT)
+    finally:
+        kill(mariadb, ("three",), signal.SIGCONT)
+
+    assert {answer.result() for answer in asked} <= {1, None}
+    until(lambda: in_step(mariadb, 1), "the members are in step again", 300)
 
 
 def recover(members: Members, made: Any) -> None:
