@@ -48,6 +48,16 @@ def serving(bed: Bed) -> str:
     return bed.run(HOSTS[0], "docker", "exec", "mariadb", *name).out.strip()
 
 
+def leading(bed: Bed) -> str:
+    """Return the host whose OVN northbound database leads: its clients, such as Neutron, use no other one."""
+    status = ["ovs-appctl", "--target=/run/ovn/ovnnb_db.ctl", "cluster/status", "OVN_Northbound"]
+    return next(
+        host
+        for host in HOSTS
+        if "Role: leader" in bed.run(host, "docker", "exec", "ovn-nb", *status).out
+    )
+
+
 def in_step(bed: Bed, table: str, hosts: Sequence[str] = HOSTS) -> bool:
     """Return whether the members are Synced and hold the same rows of a table."""
     sums = {query(bed, host, f"CHECKSUM TABLE {table}") for host in hosts}

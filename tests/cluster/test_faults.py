@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from .bed import Bed
-from .members import HOSTS, holders, query, serving, until, whole
+from .members import HOSTS, holders, leading, query, serving, until, whole
 
 # Longer than anything waits: RabbitMQ's net_ticktime, its clients' heartbeat, keepalived, Galera, OVN's probes.
 LASTS = 75
@@ -67,10 +67,14 @@ def test_a_member_crashes(cloud: Bed, clients, process):
     clients()
 
 
-@pytest.mark.parametrize("process", ["mariadbd", "beam.smp", "ovsdb-server"])
-def test_a_member_is_frozen(cloud: Bed, clients, process):
+@pytest.mark.parametrize(
+    ("process", "busy"),
+    [("mariadbd", serving), ("beam.smp", lambda _: HOSTS[0]), ("ovsdb-server", leading)],
+    ids=["mariadbd", "beam.smp", "ovsdb-server"],
+)
+def test_the_member_that_clients_use_is_frozen(cloud: Bed, clients, process, busy):
     """Its port accepts connections, its host answers: only the process does not."""
-    host = serving(cloud)
+    host = busy(cloud)
     assert cloud.crash(process, host, by=signal.SIGSTOP)
     with lasting(lambda: cloud.crash(process, host, by=signal.SIGCONT)):
         pass
