@@ -12,6 +12,7 @@ import yaml
 from saltern import certificates as certificate_store
 from saltern import cloud as clouds
 from saltern import formulas as catalogs
+from saltern import inventory
 from saltern import secrets as store
 from saltern.errors import SalternError
 from saltern.images.options import Loader
@@ -29,6 +30,9 @@ def ext_pillar(
 ) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host of the inventory, nothing for other minions.
 
+    The cloud is what the master's own pillar describes. What a minion's pillar says of it besides, such as what a
+    minion has asked for (``pillar=``) or a top file gives to all of them, is not heard, and is taken away.
+
     :param formulas: Folders that hold ``<service>/service.yml``, most important first.
     :param images: The folder ``images/``: user ids and the releases that can be built.
     :param secrets: The secrets file that ``saltern.genpwd`` makes.
@@ -36,10 +40,26 @@ def ext_pillar(
     :returns: ``{"cloud": view}``, or ``{"cloud": {"errors": [text, ...]}}`` if the pillar is wrong,
         so that every state refuses to run.
     """
-    if "saltern" not in pillar:
-        return {}
+    hidden: dict[str, Any] = {}
+    # Without an argument `salt-run pillar.show_pillar` shows the pillar of "*".
+    if minion_id not in (__opts__["id"], "*"):
+        hidden = dict.fromkeys(key for key in pillar if _describes(key, formulas))
+    return hidden | _cloud(minion_id, formulas, images, secrets, certificates)
+
+
+def _describes(key: Any, formulas: list[str]) -> bool:
+    """Return whether a key of the pillar belongs to the description of the cloud."""
+    return key == "saltern" or any(Path(one, str(key), "service.yml").is_file() for one in formulas)
+
+
+def _cloud(
+    minion_id: str, formulas: list[str], images: str, secrets: str, certificates: str
+) -> dict[str, Any]:
     try:
-        cloud = clouds.KEPT.load(pillar, catalogs.load(formulas), clouds.releases(images))
+        described = inventory.kept_pillar(__opts__)
+        if "saltern" not in described:
+            return {}
+        cloud = clouds.KEPT.load(described, catalogs.load(formulas), clouds.releases(images))
         errors = [str(problem) for problem in cloud.problems]
         if not errors and minion_id in cloud.hosts:
             users = yaml.load((Path(images) / "users.yml").read_text(), Loader=Loader)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +84,82 @@ def pillar(opts: Mapping[str, Any]) -> dict[str, Any]:
     return _compiled(opts, _renderer(opts))
 
 
+def kept_pillar(opts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what :func:`pillar` returns, compiled once for as long as the files below the pillar's roots are the same.
+
+    A pillar with Jinja or a renderer of its own may depend on more than files, and is compiled each time.
+    Who gets it must not change it.
+
+    :param opts: ``__opts__`` of the ext_pillar.
+    :raises SalternError: It does not render.
+    """
+    roots = opts["pillar_roots"]
+    # A minion can ask for another environment.
+    made_of = (opts["id"], opts.get("pillarenv"), *sorted(_stamps(roots)))
+    if made_of not in _KEPT:
+        compiler = _compiler(opts, _renderer(opts))
+        compiled = _compile(compiler)
+        tops = (Path(root, "top.sls") for every in roots.values() for root in every)
+        if not all(map(_is_plain, {*compiler.rendered, *tops})):
+            return compiled
+        _KEPT.clear()
+        _KEPT[made_of] = compiled
+    return _KEPT[made_of]
+
+
+# Here, as Salt makes the ext_pillar's module anew for each host and keeps the library.
+_KEPT: dict[Any, dict[str, Any]] = {}
+
+
+class _Pillar(salt.pillar.Pillar):
+    """Salt's compiler, which also says what it has rendered."""
+
+    def __init__(self, *args: Any) -> None:
+        self.rendered: set[Path] = set()
+        super().__init__(*args)
+
+    def render_pstate(self, sls: str, saltenv: str, *args: Any, **kwargs: Any) -> Any:
+        """Render one file."""
+        if path := self.client.get_state(sls, saltenv).get("dest"):
+            self.rendered.add(Path(path))
+        return super().render_pstate(sls, saltenv, *args, **kwargs)
+
+
+def _stamps(roots: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, int, int, int]]:
+    """Yield what tells one state of the pillar's files from another; hidden folders, such as Git's, hold none."""
+    for root in (one for every in roots.values() for one in every):
+        for folder, folders, names in os.walk(root, followlinks=True):
+            folders[:] = [one for one in folders if not one.startswith(".")]
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):  # an editor's, or a dangling link
+                    stat = path.stat()
+                    yield str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _is_plain(path: Path) -> bool:
+    """Return whether a file of the pillar is plain YAML."""
+    text = path.read_text() if path.is_file() else ""
+    return not text.startswith("#!") and "{{" not in text and "{%" not in text
+
+
 def _renderer(opts: Mapping[str, Any]) -> str:
     return opts.get("renderer", "jinja|yaml")
 
 
 def _compiled(opts: Mapping[str, Any], renderer: str) -> dict[str, Any]:
     """Return the operator's pillar; files that name renderers of their own are rendered by those."""
-    # Without `pillar`: in an orchestration it holds what the command carries.
+    return _compile(_compiler(opts, renderer))
+
+
+def _compiler(opts: Mapping[str, Any], renderer: str) -> _Pillar:
+    # Without `pillar`: in an orchestration it holds what the command carries. The grains are not a host's.
     own = {**opts, "ext_pillar": [], "pillar": {}, "renderer": renderer}
-    compiled = salt.pillar.Pillar(own, opts.get("grains", {}), opts["id"], "base").compile_pillar()
+    return _Pillar(own, {"id": opts["id"]}, opts["id"], "base")
+
+
+def _compile(compiler: _Pillar) -> dict[str, Any]:
+    compiled = compiler.compile_pillar()
     if "_errors" in compiled:
         raise SalternError("the pillar is wrong:\n" + "\n".join(map(str, compiled["_errors"])))
     return compiled

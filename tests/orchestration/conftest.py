@@ -296,7 +296,7 @@ def _files(folder: Path) -> None:
     (folder / "images/locks/2026.2.txt").touch()
     (folder / "images/users.yml").write_text("{}\n")
     (folder / "pillar").mkdir()
-    (folder / "pillar/top.sls").write_text("base:\n  '*': [cloud]\n")
+    shutil.copy(ROOT / "pillar/top.sls", folder / "pillar")
     (folder / "config").mkdir()
     secrets = folder / "secrets.yml"
     secrets.write_text(yaml.safe_dump({name: {"password": SECRET} for name in REQUIRES}))
@@ -329,7 +329,7 @@ def _configure(folder: Path) -> dict[str, list[str]]:
     publish, ret = _free_ports()
     master = {
         **_paths(folder / "master", "log"),
-        "id": "test_master",
+        "id": "saltern_master",
         "interface": "127.0.0.1",
         "publish_port": publish,
         "ret_port": ret,
