@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,10 @@ def _cloud(
             stored = store.read(secrets)
             errors = [str(one) for one in store.problems(cloud.catalog, stored, secrets)]
             if not errors:
-                held = {**stored, "certificates": certificate_store.read(certificates)}
+                own = certificate_store.read(certificates, minion_id)
+                view = cloud.view(minion_id, {**stored, "certificates": own}, users)
                 # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
-                return {"cloud": copy.deepcopy(cloud.view(minion_id, held, users))}
+                return {"cloud": pickle.loads(pickle.dumps(view))}
     except SalternError as error:
         errors = [str(error)]
     for error in errors:

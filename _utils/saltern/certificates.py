@@ -65,8 +65,9 @@ def wanted(cloud: Cloud) -> dict[str, Names]:
     if len(found) == 2 and settings["internal_address"] == settings["external_address"]:
         found["external"] = Names((settings["external_name"], *found.pop("internal").all))
     shown = [name for name in cloud.catalog if cloud.shows_certificate(name)]
+    placed = {name: set(cloud.placement[name]) for name in shown}
     for host, one in cloud.hosts.items():
-        here = [name for name in shown if host in cloud.placement[name]]
+        here = [name for name in shown if host in placed[name]]
         ports = [
             (name, port) for name in here for port in cloud.catalog[name].get("ports", {}).values()
         ]
@@ -85,14 +86,15 @@ def wanted(cloud: Cloud) -> dict[str, Names]:
     return found
 
 
-def read(folder: str | Path) -> Store:
+def read(folder: str | Path, host: str = "*") -> Store:
     """Return the stored certificates by name (``ca``, ``external``, ``hosts/aio``); never the CA's key.
 
+    :param host: Of which host besides those of the cloud; all of them unless one is named.
     :raises SalternError: Others than its owner can read a key.
     """
     folder = Path(folder)
     found = {}
-    for path in sorted([*folder.glob("*.pem"), *folder.glob("hosts/*.pem")]):
+    for path in sorted([*folder.glob("*.pem"), *folder.glob(f"hosts/{host}.pem")]):
         text = path.read_text(errors="replace")
         if "PRIVATE KEY" in text and path.stat().st_mode & 0o077:
             raise SalternError(f"{path} can be read by others than its owner: chmod 600 {path}")

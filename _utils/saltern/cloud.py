@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ _SCHEMA = Path(__file__).with_name("cloud.schema.yml")
 
 @dataclass
 class Cloud:
-    """A validated cloud.
+    """A validated cloud. It does not change once it is loaded: what follows for all hosts is found out once.
 
     :ivar settings: Pillar ``saltern`` with defaults filled in.
     :ivar catalog: Every enabled service by name, as its ``service.yml`` says.
@@ -44,14 +43,18 @@ class Cloud:
         """Return the inventory: minion id to address and roles."""
         return self.settings["hosts"]
 
-    @property
+    @functools.cached_property
     def services(self) -> list[str]:
-        """Return the services that run somewhere, each after what it requires."""
+        """The services that run somewhere, each after what it requires."""
         return [service for wave in self.waves() for service in wave]
 
     def services_of(self, host: str) -> list[str]:
         """Return the services of one host, each after what it requires."""
-        return [service for service in self.services if host in self.placement[service]]
+        return [service for service in self.services if host in self._placed[service]]
+
+    @functools.cached_property
+    def _placed(self) -> dict[str, frozenset[str]]:
+        return {service: frozenset(hosts) for service, hosts in self.placement.items()}
 
     def waves(self) -> list[list[str]]:
         """Return services in waves: all that a wave requires stands in earlier ones.
@@ -186,6 +189,17 @@ class Cloud:
             for name, one in self.hosts.items()
         }
 
+    @functools.cached_property
+    def _with_role(self) -> dict[str, list[str]]:
+        roles = {role for one in self.hosts.values() for role in one["roles"]}
+        return {
+            role: [id_ for id_, one in self.hosts.items() if role in one["roles"]] for role in roles
+        }
+
+    @functools.cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.hosts)}
+
     def _known(self, host: str) -> dict[str, Any]:
         """Return what any host may know of the cloud, whatever its size, with one host's own options."""
         return {
@@ -241,22 +255,24 @@ class Cloud:
             for kind, names in formula["names"].items():
                 named[kind].update(names)
         every = "*" in named["service"]
-        hosts = {view["host"]["id"]}
+        hosts = set(self.hosts) if every else {view["host"]["id"]}
         for name, facts in view["services"].items():
             if every or name in named["service"]:
                 facts["hosts"] = self.placement[name]
                 hosts.update(facts["hosts"])
-        view["hosts"] = {
-            name: one
-            for name, one in self._inventory.items()
-            if every or name in hosts or not named["role"].isdisjoint(one["roles"])
-        }
+        hosts.update(*(self._with_role.get(role, []) for role in named["role"]))
+        ordered = sorted(hosts, key=self._position.__getitem__)
+        view["hosts"] = {name: self._inventory[name] for name in ordered}
+
+    @functools.cached_property
+    def _certificates_needed(self) -> dict[str, certificates.Names]:
+        return certificates.wanted(self)
 
     def _certificates(
         self, view: dict[str, Any], host: str, stored: Mapping[str, Any]
     ) -> dict[str, list[str]]:
         """Put a host's certificates among its secrets; return the names that each must cover."""
-        needed = certificates.wanted(self)
+        needed = self._certificates_needed
         used: dict[str, str] = {}
         for service, formula in view["formulas"].items() if needed else ():
             names = self.certificates_of(service, needed)
@@ -406,13 +422,12 @@ class Kept:
     ) -> Cloud:
         """Return what :func:`load` returns, from memory if all that it is made of is equal.
 
-        Who gets it must not change it, nor hand out parts of it without copying them.
+        Nobody may change what it is made of, nor what is returned, nor hand out parts of it without copying them.
         """
         made_of = (pillar, catalog, releases if releases is None else list(releases))
         if self._cloud is None or self._made_of != made_of:
-            # Copies: Salt goes on to merge other data into the pillar.
-            self._made_of = copy.deepcopy(made_of)
-            self._cloud = load(*self._made_of)
+            self._made_of = made_of
+            self._cloud = load(*made_of)
         return self._cloud
 
 

@@ -74,10 +74,7 @@ class Context(dict[str, Any]):
             cloud={key: one for key, one in cloud.items() if key not in ("hosts", "services")},
             host={**cloud["host"], **asdict(machine)},
             hosts=_Hosts(cloud.get("hosts", {}), self._named_or_refused),
-            services={
-                name: _Facts(name, facts, self._named_or_refused)
-                for name, facts in cloud["services"].items()
-            },
+            services=_Services(cloud["services"], self._named_or_refused),
             options=cloud["services"][service]["options"],
             addresses=self.addresses,
             role_addresses=self.role_addresses,
@@ -251,6 +248,24 @@ class Context(dict[str, Any]):
                 f"{service} does not run in this cloud; {self._where} should require it"
             )
         return facts
+
+
+class _Services(Mapping[str, Any]):
+    """The services as this one may know them."""
+
+    def __init__(
+        self, services: Mapping[str, Mapping[str, Any]], allowed: Callable[[str, str], None]
+    ) -> None:
+        self._services, self._allowed = services, allowed
+
+    def __getitem__(self, service: str) -> _Facts:
+        return _Facts(service, self._services[service], self._allowed)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._services)
+
+    def __len__(self) -> int:
+        return len(self._services)
 
 
 class _Facts(dict[str, Any]):

@@ -321,10 +321,3 @@ def test_a_kept_cloud_is_used_again_only_for_what_is_equal():
         "expiration": 60
     }
     assert kept.load(pillar(), CATALOG, ["2030.1"]).problems
-
-
-def test_a_kept_cloud_does_not_follow_changes_of_its_pillar():
-    kept, given = cloud.Kept(), pillar()
-    kept.load(given, CATALOG)
-    given["saltern"]["hosts"].clear()
-    assert list(kept.load(pillar(), CATALOG).hosts) == ["c1", "c2", "n1"]
