@@ -40,14 +40,23 @@ BIN = Path(sys.executable).parent
 CONTROLS = 3
 # Hosts that make their first highstate at the same time: it is not measured.
 _TOGETHER = 10
-# There is no MariaDB: its state is the one thing of a host that is neither a file nor a container.
-DATABASE = '''"""A stand-in for the databases of services, which are all there."""
+# Containers run nothing: what a host asks of services has a stand-in.
+STAND_INS = {
+    "database": '''"""The databases of services are all there."""
 
 
-def present(service):
+def present(service, patience=0):
     """Return that they are."""
     return True
-'''
+''',
+    "required": '''"""What a service requires answers."""
+
+
+def missing(service):
+    """Return that nothing is missing."""
+    return {}
+''',
+}
 
 
 class Bed:
@@ -286,7 +295,8 @@ def write_master(master: Settings) -> formulas.Catalog:
     shutil.copy(ROOT / "images/users.yml", master.checkout / "images")
     for place in (master.etc / "pillar", master.etc / "overrides/_modules", master.log):
         place.mkdir(parents=True)
-    (master.etc / "overrides/_modules/database.py").write_text(DATABASE)
+    for name, text in STAND_INS.items():
+        (master.etc / f"overrides/_modules/{name}.py").write_text(text)
     catalog = formulas.load([master.checkout / "formulas"])
     stored, _ = secrets.fill(catalog, {})
     secrets.write(master.etc / "secrets.yml", stored)

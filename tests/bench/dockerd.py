@@ -142,6 +142,10 @@ class Host:
         del self.containers[self.get(name)["Id"]]
         return 204, None
 
+    def list_volumes(self, query: Any, body: Any) -> Answer:
+        """Answer ``GET /volumes``."""
+        return 200, {"Volumes": list(self.volumes.values())}
+
     def create_volume(self, query: Any, body: Any) -> Answer:
         """Answer ``POST /volumes/create``."""
         mountpoint = f"/var/lib/docker/volumes/{body['Name']}/_data"
@@ -177,6 +181,7 @@ _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("POST", "/containers/([^/]+)/rename", Host.rename),
     ("POST", "/containers/([^/]+)/wait", Host.wait),
     ("DELETE", "/containers/([^/]+)", Host.remove),
+    ("GET", "/volumes", Host.list_volumes),
     ("POST", "/volumes/create", Host.create_volume),
     ("POST", "/containers/([^/]+)/exec", Host.create_exec),
     ("GET", "/exec/([^/]+)/json", Host.inspect_exec),

@@ -16,7 +16,10 @@ import signal
 import sys
 from pathlib import Path
 
-import salt.cli.daemons  # and with it what a minion has in memory before its first job
+# What a minion has in memory before its first job.
+import cryptography.x509  # noqa: F401
+import docker  # noqa: F401
+import salt.cli.daemons
 
 _PR_SET_PDEATHSIG = 1
 
