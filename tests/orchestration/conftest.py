@@ -55,6 +55,8 @@ Write the file of {{ name }}:
 """
 SERVICE = {
     "roles": ["control"],
+    # So that each host knows the others.
+    "names": ["*"],
     "secrets": {"password": {}},
     "certificates": ["external"],
     "options": {
