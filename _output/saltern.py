@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern import findings, logs, orphans, plan, status
+from saltern.progress import count
+
+# Names that are shown one by one.
+_NAMED = 5
 
 
 def output(data: Any, **kwargs: Any) -> str:
@@ -19,9 +23,21 @@ def output(data: Any, **kwargs: Any) -> str:
 
 
 def _secrets(value: Mapping[str, Any]) -> str:
-    made = [f"  {name}" for name in value["made"]]
-    what = f"Made {len(made)} secrets" if made else "Every secret is there"
-    return "\n".join([f"{what}, in {value['file']}", *made])
+    made = value["made"]
+    if not made:
+        return f"Every secret is there, in {value['file']}"
+    # All of them at once are a new cloud's, and no news one by one.
+    named = f": {', '.join(made)}" if len(made) <= _NAMED else ""
+    return f"Made {count(len(made), 'secret')}, in {value['file']}{named}"
+
+
+def _images(value: Mapping[str, str]) -> str:
+    built = {name: text for name, text in value.items() if not text.startswith("current")}
+    current = f"{count(len(value) - len(built), 'image')} current"
+    if not built:
+        return current
+    lines = [f"  {name:24} {text}" for name, text in built.items()]
+    return "\n".join([f"Built {count(len(built), 'image')}, {current}:", *lines])
 
 
 def _rotated(value: Mapping[str, Any]) -> str:
@@ -47,6 +63,7 @@ _TEXTS = {
     "certificates": status.certificates,
     "logs": logs.text,
     "genpwd": _secrets,
+    "images": _images,
     "orphans": orphans.text,
     "rotated": _rotated,
     "renewed": _renewed,

@@ -51,13 +51,14 @@ def render(*names: str, directory: str | None = None, **options: Any) -> dict[st
 
 def build(
     *names: str, force: bool = False, nocache: bool = False, **options: Any
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Build images and what they need, if they are not current. Progress is shown on stderr.
 
     Events ``saltern/image/<name>/<begin|step|end>`` go to the master's bus.
 
     :param names: Images; none is those of the cloud, ``all`` is every image.
-    :returns: Image to what was done, seconds and size: ``built in 4.6 s, 183.6 MB``, ``current, ...``.
+    :returns: ``images``: image to what was done, seconds and size: ``built in 4.6 s, 183.6 MB``, ``current, ...``;
+        ``--out json`` prints it as data.
     A failed image's name, step and last lines are shown, and the exit code is 1.
 
     CLI Example:
@@ -85,10 +86,9 @@ def build(
             results = shop.build(
                 _chosen(names), fan_out(display, fire), force, nocache, display.tick
             )
-        display.end(results)
         if failed := workshop.failure(results):
             raise SalternError(failed)
-        return workshop.table(results)
+        return {"outputter": "saltern", "data": {"images": workshop.table(results)}}
 
     return _call(act, options)
 

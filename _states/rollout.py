@@ -18,6 +18,7 @@ import salt.key
 from saltern import (
     bootstrap,
     checks,
+    clients,
     clusters,
     fleet,
     inventory,
@@ -50,6 +51,7 @@ def validated(
     services: Sequence[str] = (),
     takes: Sequence[str] = ("services", "hosts", "wait"),
     anywhere: bool = False,
+    next: str = "",
 ) -> dict[str, Any]:
     """Stop unless command and pillar are right, secrets and certificates are there; nothing has been changed yet.
 
@@ -61,6 +63,7 @@ def validated(
     :param services: The only services that this table is for; the command cannot choose others.
     :param takes: Keys that the command may carry, see :mod:`saltern.command`.
     :param anywhere: The command may name services that the cloud does not have any more.
+    :param next: What people do after this run; said at its end if it has changed something.
 
     .. code-block:: yaml
 
@@ -86,6 +89,8 @@ def validated(
             command,
             anywhere,
         )
+        if next:
+            ret["next"] = next
         placed = sum(1 for one in run.services.values() if one.hosts)
         ret["comment"] = f"{count(placed, 'service')} on {count(len(run.hosts), 'host')}."
     return ret
@@ -489,6 +494,20 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
         fleet.stop_for(checks.failures(answers))
         total = sum(len(rows) for rows in answers.values())
         ret["comment"] = f"{count(total, 'check')} on {count(len(answers), 'host')}, all good."
+    return ret
+
+
+def introduced(name: str, client: str, dashboard: str) -> dict[str, Any]:
+    """Say how to use the cloud: the last words on the screen after a first deployment.
+
+    :param client: The service whose hosts have the credentials and the command ``openstack``.
+    :param dashboard: The service that people open in a browser; nothing is said of one that is off.
+    """
+    with _phase(name) as (_, ret):
+        cloud, etc = _run().cloud, root("etc", __opts__)
+        text = clients.introduction(cloud, etc, cloud.placement.get(client, ()), dashboard)
+        screen.last_word(text, __opts__)
+        ret["comment"] = "Credentials are in place."
     return ret
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MARK = "# Written by Saltern (orch.post_deploy); changes here are lost."
@@ -54,6 +54,34 @@ def openrc(clouds: Mapping[str, Any], name: str = "saltern") -> str:
         for key, value in sorted(values.items())
     ]
     return "\n".join([MARK, *lines, ""])
+
+
+def introduction(cloud: Any, etc: str, hosts: Sequence[str], dashboard: str) -> str:
+    """Return what people need to go on with a cloud that is new to them.
+
+    :param cloud: A :class:`saltern.cloud.Cloud`.
+    :param etc: Folder that holds ``clouds.yaml``.
+    :param hosts: Those that have the credentials.
+    :param dashboard: The service that people open in a browser.
+    """
+    lines = [""]
+    if cloud.placement.get(dashboard):
+        port = next(iter(cloud.catalog[dashboard]["ports"].values()))["port"]
+        scheme = "https" if cloud.settings["tls"]["external"] else "http"
+        url = f"{scheme}://{cloud.settings['external_name']}:{port}/"
+        lines.append(f"  Dashboard    {url} (user admin, domain Default)")
+    if hosts:
+        lines.append(f"  Credentials  {etc}/clouds.yaml and openrc on {', '.join(hosts)}")
+    commands = {
+        "make demo": "boots a first instance and fetches a page from it",
+        "openstack catalog list": "lists what the cloud offers",
+        "salt-run saltern.status": "shows what runs, and what is not well",
+    }
+    lines += [
+        f"  {'Next' if number == 0 else '':11}  {command:24} {what}"
+        for number, (command, what) in enumerate(commands.items())
+    ]
+    return "\n".join(lines)
 
 
 def wrapper(image: str, etc: str, volumes: Iterable[str] = ()) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,8 @@ from saltern.progress import Failure, count, logs_of, states_of
 UNKNOWN = "cannot be asked: "
 # How it begins where nothing differs, but what should run is not up.
 NOT_UP = "is not up: "
+# Services that a summary names one by one.
+_NAMED = 5
 
 Change = dict[str, Any]
 Plan = dict[str, list[Change]]
@@ -114,9 +116,15 @@ def summary(plans: Mapping[str, Plan]) -> str:
             if kind(change) is one:
                 found.setdefault(service, {})[host] = None
         if found:
-            places = "; ".join(f"{name} on {', '.join(hosts)}" for name, hosts in found.items())
-            said.append(f"{words}: {places}.")
+            said.append(f"{words}: {_where(found)}.")
     return " ".join(said) or "Nothing to change."
+
+
+def _where(found: Mapping[str, Collection[str]]) -> str:
+    if len(found) > _NAMED:
+        hosts = {host for where in found.values() for host in where}
+        return f"{count(len(found), 'service')} on {count(len(hosts), 'host')}"
+    return "; ".join(f"{name} on {', '.join(hosts)}" for name, hosts in found.items())
 
 
 def _entries(plans: Mapping[str, Plan]) -> Iterator[tuple[str, str, Change]]:

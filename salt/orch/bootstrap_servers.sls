@@ -3,6 +3,7 @@
 
 Check the pillar:
   rollout.validated:
+    - next: "salt-run state.orchestrate orch.prechecks checks the hosts, salt-run state.orchestrate orch.deploy installs them"
     - with_secrets: False
     - failhard: True
 

@@ -3,6 +3,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - next: "salt-run state.orchestrate orch.deploy"
     - services: [mariadb]
     - takes: [hosts, wait]
     - failhard: True

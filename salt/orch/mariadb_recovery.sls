@@ -4,6 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - next: "salt-run state.orchestrate orch.deploy starts the services that need it"
     - services: [mariadb]
     - takes: [hosts, wait, force, confirm]
     - failhard: True

@@ -19,3 +19,9 @@ Write what people need to use the cloud:
     - service: toolbox
     - deadline: 120
     - failhard: True
+
+Say how to use the cloud:
+  rollout.introduced:
+    - client: toolbox
+    - dashboard: horizon
+    - failhard: True

@@ -3,6 +3,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - next: "salt-run saltern.status shows what runs"
     - failhard: True
 
 Take the lock of the cloud:

@@ -4,6 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - next: "take the host out of the pillar, then salt-run state.orchestrate orch.deploy"
     - takes: [remove, wait, confirm]
     - failhard: True
 

@@ -2,6 +2,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - next: "salt-run state.orchestrate orch.deploy starts them again"
     - failhard: True
 
 Take the lock of the cloud:

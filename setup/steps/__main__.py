@@ -10,6 +10,9 @@ import time
 from saltern.errors import SalternError
 from steps import Outcome, SetupError, docker, packages, processes, settings, virtualenv
 
+# A step that changed nothing in less than this is no news.
+NEWS_SECONDS = 1.0
+
 # What runs on any Python >= 3.11 ...
 HOST = (
     ("Docker's settings", docker.configure),
@@ -38,7 +41,7 @@ def salt_steps():
 
 
 def run(steps, config: settings.Settings) -> int:
-    """Run steps in order, a line each; returns how many changed something."""
+    """Run steps in order, a line for each that changes something; returns how many did."""
     changes = 0
     for title, step in steps:
         began = time.monotonic()
@@ -46,7 +49,11 @@ def run(steps, config: settings.Settings) -> int:
             print(f"  {title:<20} ...", end="\r", flush=True)
         outcome: Outcome = step(config)
         changes += outcome.changed
-        print(f"  {title:<20} {outcome.text}  ({time.monotonic() - began:.1f} s)", flush=True)
+        took = time.monotonic() - began
+        if outcome.changed or took >= NEWS_SECONDS:
+            print(f"  {title:<20} {outcome.text}  ({took:.1f} s)", flush=True)
+        elif sys.stdout.isatty():
+            print(" " * 26, end="\r", flush=True)
     return changes
 
 
@@ -60,7 +67,6 @@ def main(argv: list[str]) -> int:
     if what == "all":
         if os.geteuid() != 0:
             raise SetupError("set-up installs packages and starts daemons: run it as root")
-        print(f"Set-up of this machine from {config.checkout}")
         began = time.monotonic()
         os.environ["SALTERN_SETUP_CHANGES"] = str(run(HOST, config))
         os.environ["SALTERN_SETUP_BEGAN"] = str(began)
@@ -73,8 +79,8 @@ def main(argv: list[str]) -> int:
     changes = int(os.environ.get("SALTERN_SETUP_CHANGES", "0")) + run(salt_steps(), config)
     took = time.monotonic() - began
     done = f"{changes} steps changed something" if changes else "nothing to change"
-    print(f"Set-up done in {took:.1f} s: {done}.", flush=True)
-    if not processes.systemd():
+    print(f"Set-up from {config.checkout}: {done} ({took:.1f} s).", flush=True)
+    if changes and not processes.systemd():
         print("No systemd here: after a boot, `make setup` starts Docker, master and minion again.")
     return 0
 

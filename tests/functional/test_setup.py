@@ -107,10 +107,12 @@ def test_second_run_changes_nothing_and_says_so(machine: Machine):
     assert "restarted" not in second.stdout
 
 
-def test_every_step_says_what_it_did_and_how_long(machine: Machine):
+def test_every_step_that_changes_something_says_what_and_how_long(machine: Machine):
     steps = [line for line in machine.first.splitlines() if line.startswith("  ")]
 
-    assert len(steps) == 6
+    assert {"Salt configuration", "Salt master", "Extension modules", "Salt minion"} <= {
+        step[2:22].strip() for step in steps
+    }
     assert all(re.search(r"\(\d+\.\d s\)$", line) for line in steps), machine.first
 
 

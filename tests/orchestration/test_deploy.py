@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,31 @@ def test_deploy_applies_all_services_and_a_second_one_nothing(cloud):
     assert second.code == 0
     assert "Nothing to change." in second.err
     assert cloud.jobs("state.sls") == []
+
+
+def test_a_run_ends_with_what_changed_and_without_salts_own_dump(cloud):
+    changed = cloud.deploy().out.splitlines()
+    assert changed[0].startswith("Done in ")
+    assert changed[1:] == [
+        "  Changed 3 services on 3 hosts.",
+        "    alpha, beta, gamma: one, three, two",
+        "Next: salt-run saltern.status shows what runs",
+    ]
+    nothing = cloud.deploy()
+    assert re.fullmatch(r"Nothing to change\. \(\d+\.\d s\)\n", nothing.out)
+    cloud.set_pillar(beta={"broken_on": ["two"]}, alpha={"content": "second"})
+    tested = cloud.run("state.orchestrate", "orch.deploy", "test=True")
+    assert tested.out.startswith("Nothing was changed: this was test mode")
+    failed = cloud.deploy()
+    assert failed.code == 1
+    assert failed.out == ""
+
+
+def test_programs_get_a_run_as_data(cloud):
+    done = cloud.run("state.orchestrate", "orch.deploy", "--out=json")
+    states = json.loads(done.out)["test_master"]
+    applied = next(one for tag, one in states.items() if tag.endswith("_|-applied"))
+    assert applied["changes"]["alpha"] == dict.fromkeys(cloud.hosts, 1)
 
 
 def test_only_changed_services_are_applied(cloud):
@@ -306,6 +332,7 @@ def test_a_host_is_taken_out_only_if_it_was_stopped_or_is_silent(cloud):
 def test_a_highstate_gives_a_host_all_its_services(cloud):
     result = cloud.run("salt.execute", "one", "state.highstate")
     assert result.code == 0, result.err
+    assert "Total states run" in result.out
     assert cloud.written() == {"one": SERVICES, "two": [], "three": []}
 
 

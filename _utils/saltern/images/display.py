@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TextIO
 
-from saltern.images.events import Event, Result
+from saltern.images.events import Event
 
 _MARKS = {"built": "built", "failed": "FAILED", "skipped": "skipped"}
 
@@ -47,16 +47,6 @@ class Display:
         for shown, began in self.running.values():
             self._print(_line(shown, time.monotonic() - began)[:110])
         self.drawn = len(self.running)
-
-    def end(self, results: Mapping[str, Result]) -> None:
-        """Show the table of what was built."""
-        done = [one for one in results.values() if one.status != "current"]
-        current = len(results) - len(done)
-        for one in sorted(done, key=lambda result: result.image):
-            size = f"{one.size / 1e6:8.1f} MB" if one.size else ""
-            self._print(f"  {one.image:24} {one.status:8} {one.seconds:7.1f} s {size}")
-        if done:
-            self._print(f"  {current} images were current")
 
     def _erase(self) -> None:
         # Up and clear, for every line drawn.

@@ -1,0 +1,67 @@
+"""The end of an orchestration: what changed where, how long it took, and what is next."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+# What states return by their tag, `module_|-id_|-name_|-function`.
+Running = Mapping[str, Mapping[str, Any]]
+_WIDTH = 100
+# Hosts that are named one by one.
+_NAMED = 6
+
+
+def is_run(running: Any) -> bool:
+    """Return whether these are the states of an orchestration, each a phase."""
+    return (
+        isinstance(running, Mapping)
+        and bool(running)
+        and all(str(tag).startswith("rollout_|-") for tag in running)
+    )
+
+
+def text(running: Running) -> str:
+    """Return the end of a run for people; empty if it failed, as that has its own last word.
+
+    :param running: What the phases have returned. A key ``next`` of one says what to do then.
+    """
+    phases = dict(sorted(running.items(), key=lambda item: item[1].get("__run_num__", 0)))
+    if any(one["result"] is False for one in phases.values()):
+        return ""
+    took = _took(sum(float(one.get("duration", 0)) for one in phases.values()) / 1000)
+    changed = {tag: one for tag, one in phases.items() if one["changes"] or one["result"] is None}
+    if not changed:
+        return f"{list(phases.values())[-1]['comment']} ({took})"
+    tested = any(one["result"] is None for one in changed.values())
+    lines = [f"Nothing was changed: this was test mode ({took})." if tested else f"Done in {took}."]
+    for tag, one in changed.items():
+        lines += _indented(one["comment"], 2)
+        if tag.endswith("_|-applied"):
+            lines += [line for places in _places(one["changes"]) for line in _indented(places, 4)]
+    if not tested:
+        lines += [f"Next: {one['next']}" for one in phases.values() if one.get("next")]
+    return "\n".join(lines)
+
+
+def _places(changes: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield ``services: hosts``, a line for all services that changed on the same hosts."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for service, hosts in changes.items():
+        groups.setdefault(tuple(sorted(hosts)), []).append(service)
+    for hosts, services in groups.items():
+        more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+        yield f"{', '.join(sorted(services))}: {', '.join(hosts[:_NAMED])}{more}"
+
+
+def _indented(words: str, by: int) -> list[str]:
+    space = " " * by
+    return textwrap.wrap(
+        words, _WIDTH, initial_indent=space, subsequent_indent=f"{space}  ", break_on_hyphens=False
+    )
+
+
+def _took(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"
