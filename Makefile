@@ -22,7 +22,7 @@ deploy: setup  ## a cloud on this machine: set-up, images, services, catalogue
 	@$(bin)/salt-run state.orchestrate orch.deploy
 	@$(bin)/salt-run state.orchestrate orch.post_deploy
 
-demo: setup  ## first steps in the deployed cloud: boot a machine, fetch a page from it
+demo: setup  ## first steps in the deployed cloud: boot an instance, fetch a page from it
 	@$(bin)/salt-run image.build demo
 	@$(bin)/salt-run state.orchestrate orch.demo
 

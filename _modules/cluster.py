@@ -1,6 +1,6 @@
 """Members of clusters on this host: what they hold, and whether they form a cluster at their next start.
 
-Which containers those are, and by which files one tells, stands in ``service.yml`` under ``clusters``.
+Which containers those are, and by which files one tells, is in ``service.yml`` under ``clusters``.
 """
 
 from __future__ import annotations

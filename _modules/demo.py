@@ -1,4 +1,4 @@
-"""First steps in the cloud: a machine with all that it needs, made by the image ``demo``."""
+"""First steps in the cloud: an instance with all that it needs, made by the image ``demo``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
 
     :param step: ``image``, ``network``, ``machine``, ``page`` or ``destroy``, in this order; see
         ``images/demo/demo``.
-    :param services: Taken for the likeness with other functions.
+    :param services: Unused; passed by ``rollout.called``.
     :returns: ``changes``: what it made or removed; ``facts``: of the machine, such as ``vm_active_s``;
         ``text``: for people. What is empty is left out.
     :raises CommandExecutionError: A service or the image is missing, or the step failed.
@@ -114,10 +114,10 @@ def _public_key() -> str:
 
 
 def _report(facts: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
-    """Return what people want to know of the machine."""
+    """Return what people want to know of the instance."""
     lines = [
         "",
-        f"The machine demo answers at http://{facts['address']}/ :",
+        f"The instance demo answers at http://{facts['address']}/ :",
         *(f"    {line}" for line in facts["page"].splitlines()),
         "Its console says:",
         *(f"    {line}" for line in facts["console"].splitlines() if line.strip()),
@@ -132,5 +132,5 @@ def _report(facts: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
             f"    {url}/  user admin, domain Default, password in "
             f"{host.root('etc', __opts__)}/clouds.yaml"
         )
-    lines += [f"    {facts['console_url']}  the machine's screen", ""]
+    lines += [f"    {facts['console_url']}  the instance's screen", ""]
     return "\n".join(lines)

@@ -29,7 +29,7 @@ _STATUS = {
 def status(services: list[str] | None = None) -> dict[str, str]:
     """Return what the running member says of itself; empty if it does not answer.
 
-    :param services: Taken for the likeness with other functions.
+    :param services: Unused; passed by ``rollout.called``.
     :returns: ``cluster`` (Primary has a quorum), ``state`` (Synced has caught up), ``uuid``, ``size``,
         ``committed``.
 

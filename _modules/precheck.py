@@ -33,7 +33,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
     """Check that this host can run its services: ports, disk, memory, Docker, addresses, names, images,
     network interfaces, and the paths that services need.
 
-    :param services: Taken for the likeness with other functions: a host is checked as a whole.
+    :param services: Unused; passed by ``rollout.called``: a host is checked as a whole.
     :returns: One row a check: ``check``, ``ok``, ``found``, ``remedy``.
 
     CLI Example:
@@ -120,7 +120,7 @@ def _check_config(
         return False, str(error)
     said = f"{done['stdout']}\n{done['stderr']}".strip().splitlines()
     if done["retcode"] == 0:
-        return True, "its checker is content"
+        return True, "configuration is valid"
     return False, "\n".join([f"exit code {done['retcode']}", *said[-_LAST_LINES:]])
 
 

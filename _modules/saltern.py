@@ -149,7 +149,7 @@ def digests(images: list[str], services: list[str] | None = None) -> dict[str, s
     """Return what the registry holds now under the names of images: the digests of their manifests.
 
     :param images: Full names.
-    :param services: Taken for the likeness with other functions.
+    :param services: Unused; passed by ``rollout.called``.
     :raises CommandExecutionError: The registry does not answer or lacks an image.
 
     CLI Example:
@@ -217,7 +217,7 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
 
     The command is left alone if there is another one in its place.
 
-    :param services: Taken for the likeness with other functions.
+    :param services: Unused; passed by ``rollout.called``.
     :returns: Path to ``written``, for what has changed.
 
     CLI Example:
@@ -278,7 +278,7 @@ def forget_host(host: str, services: list[str] | None = None) -> dict[str, str]:
     """Delete what services such as Nova keep of a host that is gone; runs where their client does.
 
     :param host: Minion id.
-    :param services: Taken for the likeness with other functions.
+    :param services: Unused; passed by ``rollout.called``.
     :raises CommandExecutionError: A record is refused, such as that of a compute host with instances.
 
     CLI Example:

@@ -174,7 +174,7 @@ def planned(name: str, deadline: float = 600, same_release: bool = False) -> dic
     return ret
 
 
-def formed(
+def clustered(
     name: str, deadline: float = 300, patience: float = 60, only: str | None = None
 ) -> dict[str, Any]:
     """Decide, for every cluster of the run, who forms it and in which order its members change.
@@ -273,7 +273,7 @@ def prepared(name: str, sls: str) -> dict[str, Any]:
     return ret
 
 
-def welcomed(name: str, patience: float = 60) -> dict[str, Any]:
+def accepted(name: str, patience: float = 60) -> dict[str, Any]:
     """Accept the minion's key of every host that has ``ssh`` in the pillar, and wait until all answer.
 
     The key is read over SSH on the host itself; another one that the master has got is refused.

@@ -1,4 +1,4 @@
-"""Tables of checks: what a host was held against, and what to do about each failure."""
+"""Tables of checks: what was checked on a host, and what to do about each failure."""
 
 from __future__ import annotations
 

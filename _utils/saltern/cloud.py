@@ -57,7 +57,7 @@ class Cloud:
         return {service: frozenset(hosts) for service, hosts in self.placement.items()}
 
     def waves(self) -> list[list[str]]:
-        """Return services in waves: all that a wave requires stands in earlier ones.
+        """Return services in waves: all that a wave requires is in earlier ones.
 
         :raises SalternError: Services require each other in a circle.
         """
@@ -374,7 +374,7 @@ def _holds(part: Mapping[str, Any], service: str, view: Mapping[str, Any]) -> bo
 def load(
     pillar: Mapping[str, Any], catalog: Catalog, releases: Iterable[str] | None = None
 ) -> Cloud:
-    """Return the cloud of a compiled pillar; what is wrong stands in its ``problems``.
+    """Return the cloud of a compiled pillar; what is wrong is in its ``problems``.
 
     :param pillar: The pillar without the ``cloud`` key: ``saltern`` and a key a service.
     :param catalog: Every known service, see :func:`saltern.formulas.load`.

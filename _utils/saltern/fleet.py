@@ -470,7 +470,8 @@ def _state_failures(event: Answer) -> list[Failure]:
     found = progress.state_failures(event.value, event.host, event.job.label)
     return [
         Failure(one.reason, one.host, one.service, one.state, remedy)
-        for one in found or [Failure("failed without a failed state", event.host, event.job.label)]
+        for one in found
+        or [Failure("failed, but reported no failed state", event.host, event.job.label)]
     ]
 
 

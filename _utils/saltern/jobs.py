@@ -103,7 +103,9 @@ class Jobs:
         published = self._publish(fun, hosts, args, kwargs)
         job = self.join(published.get("jid", ""), fun, hosts, deadline, label)
         for host in sorted(set(hosts) - set(published.get("minions", []))):
-            reason = f"the master has no accepted key of {host}: compare its fingerprint, accept it"
+            reason = (
+                f"key of {host} is not accepted: compare its fingerprint, then salt-key -a {host}"
+            )
             self._finish(job, host, reason=reason, silent=True)
         return job
 

@@ -1,6 +1,6 @@
 """What hosts have and no service of the cloud knows any more: see ``leftovers`` in ``service.yml``.
 
-Whose a thing is stands in its name: ``ovnmeta-<network>``, ``tap<the first of a port's identifier>``. It is an
+Whose a thing is is in its name: ``ovnmeta-<network>``, ``tap<the first of a port's identifier>``. It is an
 orphan if none of those that it may belong to is known. Hosts are asked before the services: what is made between
 the two is known to the services, and so is no orphan.
 """

@@ -1,4 +1,4 @@
-"""Values that YAML reads as something else than what stands in the pillar: 0750, 1_000, 12:30, 1500.0, yes."""
+"""Values that YAML reads as something else than what is in the pillar: 0750, 1_000, 12:30, 1500.0, yes."""
 
 from __future__ import annotations
 

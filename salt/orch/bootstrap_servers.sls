@@ -21,10 +21,10 @@ Prepare the hosts:
     - failhard: True
 
 Accept the minions' keys by fingerprint:
-  rollout.welcomed:
+  rollout.accepted:
     - failhard: True
 
-Bring them this checkout's code:
+Install the extension modules:
   rollout.preflight:
     - deadline: 120
     - failhard: True

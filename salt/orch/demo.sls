@@ -1,4 +1,4 @@
-# First steps: a machine in the cloud, with image, networks and floating IP, and its page; docs/demo.md. Repeatable.
+# First steps: an instance in the cloud, with image, networks and floating IP, and its page; docs/demo.md. Repeatable.
 
 Check the pillar and the secrets:
   rollout.validated:
@@ -27,7 +27,7 @@ Make networks, a router, a security group and a key pair:
     - deadline: 900
     - failhard: True
 
-Boot the machine and give it a floating IP:
+Boot the instance and give it a floating IP:
   rollout.called:
     - function: demo.step
     - arguments: {step: machine}
@@ -36,7 +36,7 @@ Boot the machine and give it a floating IP:
     - deadline: 900
     - failhard: True
 
-Fetch the machine's page through its floating IP:
+Fetch the instance's page through its floating IP:
   rollout.called:
     - function: demo.step
     - arguments: {step: page}

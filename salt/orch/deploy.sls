@@ -25,7 +25,7 @@ Ask every host what would change:
     - failhard: True
 
 Decide who forms which cluster:
-  rollout.formed:
+  rollout.clustered:
     - deadline: 300
     - patience: 60
     - failhard: True

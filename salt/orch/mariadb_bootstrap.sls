@@ -18,7 +18,7 @@ Ask every host what would change:
     - failhard: True
 
 Decide who forms the cluster:
-  rollout.formed:
+  rollout.clustered:
     - deadline: 300
     - patience: 60
     - failhard: True

@@ -16,7 +16,7 @@ Ask every host what would change:
     - failhard: True
 
 Decide who forms which cluster:
-  rollout.formed:
+  rollout.clustered:
     - only: configuration
     - deadline: 300
     - patience: 60

@@ -1,4 +1,4 @@
-# Hold the wanted configuration against each service's own checker, in its image; nothing that runs takes it.
+# Check the wanted configuration with each service's own checker, in its image; nothing that runs takes it.
 
 Check the pillar and the secrets:
   rollout.validated:

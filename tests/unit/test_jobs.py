@@ -86,7 +86,7 @@ def test_a_host_without_an_accepted_key_fails_at_once():
     bus.answer(1, "0", "a", "A")
     found = {one.host: one for one in follow(bus)}
     assert found["a"].ok
-    assert "no accepted key of b" in found["b"].reason
+    assert "key of b is not accepted" in found["b"].reason
 
 
 def test_a_silent_host_is_asked_once_and_then_given_up():

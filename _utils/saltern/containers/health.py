@@ -129,7 +129,7 @@ def _check(engine: Engine, container: str, command: list[str], timeout: float) -
     try:
         result = engine.execute(container, command, timeout=timeout)
     except TimedOutError:
-        return False, f"nothing within {timeout:g} s"
+        return False, f"no answer within {timeout:g} s"
     except SalternError as error:
         return False, str(error)  # if it stops just now, the next look tells
     said = (result.stdout + result.stderr).strip() or f"exit code {result.retcode}"

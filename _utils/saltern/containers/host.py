@@ -229,7 +229,7 @@ class Host:
         except NotFoundError:
             return
         if dockerapi.LABEL_ONCE not in (earlier["Config"]["Labels"] or {}):
-            raise SalternError(f"{name} is the name of a container that is no one-shot one")
+            raise SalternError(f"{name} is already used by a long-running container")
         try:
             if earlier["State"]["Running"]:
                 self.engine.wait(earlier["Id"], timeout)

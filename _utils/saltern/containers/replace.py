@@ -228,7 +228,7 @@ class Replacement:
                 said = f"{done.stdout}\n{done.stderr}".strip()
                 self._engine.remove(self.next)
                 raise SalternError(
-                    f"{self._name} was not stopped, as others cannot do without it now:\n{said}"
+                    f"{self._name} not stopped: other members still depend on it:\n{said}"
                 )
             time.sleep(2)
 

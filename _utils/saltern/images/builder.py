@@ -132,7 +132,7 @@ class _Run:
         except (SalternError, docker.errors.DockerException, OSError) as error:
             return str(error)
         except requests.exceptions.RequestException as error:
-            return f"Docker broke off: {error}"
+            return f"lost the connection to Docker: {error}"
         finally:
             docker_client.close()
             shutil.rmtree(work, ignore_errors=True)

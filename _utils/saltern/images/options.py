@@ -100,7 +100,7 @@ def problems(
     """Return what is wrong in ``saltern:images``; nothing if it is right.
 
     :param images: Value of the pillar key.
-    :param release: The cloud's release, held against ``releases`` if given.
+    :param release: The cloud's release, compared with ``releases`` if given.
     :param releases: Releases that have a lock file in ``images/locks``.
     """
     found = check(dict(images), schema(), "saltern:images")

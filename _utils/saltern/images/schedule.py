@@ -49,7 +49,7 @@ def plan(
     wanted: Iterable[str] | None = None,
     force: bool = False,
 ) -> Plan:
-    """Hold images against what Docker has, with one call.
+    """Compare images with what Docker has, with one call.
 
     :param images: Rendered images, parents included.
     :param wanted: Names to build; None: all. Parents are built only for a child that needs it.
