@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import adapters
+import clouds
 import pytest
 from adapters import MODULES, RUNNERS, STATES
 from clouds import ROOT
 
+from saltern import clients
 from saltern.containers.spec import Spec
 
 SOURCES = [
@@ -63,3 +65,11 @@ def test_the_example_of_a_state_is_one(name: str) -> None:
         if test[:2] == ("CMD", "healthcheck"):
             done = subprocess.run([HEALTHCHECK, *test[2:]], capture_output=True, check=False)
             assert done.returncode != 2, done.stderr.decode()
+
+
+def test_a_new_cloud_is_introduced_with_dashboard_credentials_and_commands():
+    cloud = clouds.load("all-in-one")
+    said = clients.introduction(cloud, "/etc/saltern", cloud.placement["toolbox"], "horizon")
+    commands = ("make demo", "openstack catalog list", "salt-run saltern.status")
+    wanted = ("http://127.0.0.2:8008/", "/etc/saltern/clouds.yaml and openrc on aio", *commands)
+    assert [one for one in wanted if one not in said] == []
