@@ -65,6 +65,17 @@ def test_data_and_cluster_survive_a_crash_a_stop_and_a_new_password(mariadb: Dep
     assert query("SHOW DATABASES", "", user="monitor") == [("information_schema",)]
 
 
+def test_a_record_of_the_cluster_that_a_power_cut_has_spoilt_is_written_anew(
+    mariadb: Deployment,
+) -> None:
+    assert mariadb.deploy(SMALL, root_password="secret")["result"] is True
+    cluster = status("wsrep_cluster_state_uuid", "secret")
+    mariadb.run("truncate", "--size=40", "/var/lib/mysql/data/grastate.dat")
+    mariadb.kill("mariadbd")
+    until(lambda: query("SELECT 1", "secret"), "the server is back")
+    assert status("wsrep_cluster_state_uuid", "secret") == cluster
+
+
 def test_a_row_that_another_transaction_has_changed_can_be_updated(mariadb: Deployment) -> None:
     """As OpenStack does, which knows error 1020 of newer MariaDBs as little as MySQL does."""
     assert mariadb.deploy(SMALL, root_password="secret")["result"] is True
