@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgpack
+
 from saltern import files
 
 
@@ -17,7 +19,8 @@ def digest(inputs: Mapping[str, Any], folders: Iterable[Path]) -> str:
     :param folders: What lies on the disk: names, owners, modes and content of all files, and which
         folder is the newest.
     """
-    total = hashlib.sha256(repr(inputs).encode())
+    # Not repr: that of a minion's pillar hides its values, so that no change of one would show.
+    total = hashlib.sha256(msgpack.packb(inputs, default=repr))
     for folder in folders:
         for line in _listed(folder):
             total.update(f"{line}\0".encode())

@@ -6,6 +6,7 @@ import copy
 import os
 
 import pytest
+from salt.utils.secret import MaskedDict
 
 from saltern import served, unchanged
 from saltern.containers import actual
@@ -151,3 +152,10 @@ def test_only_states_that_service_yml_alone_makes_are_known(tmp_path, files, pla
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert served.plain([str(tmp_path / "a"), str(tmp_path / "b")], "x") is plain
+
+
+def test_a_pillar_whose_values_salt_hides_counts_with_its_values():
+    first, second = (
+        unchanged.digest({"pillar": MaskedDict({"a": {"b": [number]}})}, []) for number in (1, 2)
+    )
+    assert first != second
