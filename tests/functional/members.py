@@ -35,7 +35,8 @@ class Members:
         self._image = image
         self._network = f"{self._prefix}network"
         self._catalog = {
-            name: one
+            # Whatever switches it on otherwise may not be among them.
+            name: {**one, "enabled": True}
             for name, one in formulas.load([clouds.ROOT / "formulas"]).items()
             if name in services
         }
