@@ -181,7 +181,8 @@ def test_an_interrupted_run_says_so_last_and_frees_the_lock(cloud):
 def test_an_interrupted_plan_says_so_without_a_traceback(cloud):
     pipe = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with cloud.silent("two"), cloud.started("saltern.plan", **pipe) as plan:
-        until(lambda: cloud.jobs("saltern.plan"))
+        # A master that has just started gives silent hosts time to find it.
+        until(lambda: cloud.jobs("saltern.plan"), seconds=150)
         plan.send_signal(signal.SIGINT)
         out, err = plan.communicate(timeout=60)
     assert plan.returncode != 0

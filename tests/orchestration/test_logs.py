@@ -16,10 +16,14 @@ import yaml
 
 SERVICES: dict[str, dict[str, Any]] = {
     "rsyslog": {
+        "provides": ["logs"],
         "options": {"directory": {"type": "string", "default": "", "description": "Folder"}},
         "containers": {"rsyslog": {"image": "rsyslog"}},
     },
-    "rsyslog-server": {"containers": {"rsyslog-server": {"image": "rsyslog"}}},
+    "rsyslog-server": {
+        "provides": ["log_server"],
+        "containers": {"rsyslog-server": {"image": "rsyslog"}},
+    },
 }
 
 
