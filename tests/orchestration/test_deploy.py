@@ -470,6 +470,7 @@ def mariadb(cloud):
     (home / "service.yml").write_text(
         "summary: A database\nroles: [control]\n"
         "clusters: {mariadb: {data: /data/there, form: /data/form, recovery: mariadb_recovery}}\n"
+        "volumes: {mariadb: data}\n"
         "containers: {mariadb: {image: mariadb, volumes: ['mariadb:/data']}}\n"
     )
     (home / "init.sls").write_text("Nothing to do:\n  test.nop\n")
