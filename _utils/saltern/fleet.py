@@ -16,7 +16,7 @@ from saltern.cloud import Cloud
 from saltern.command import Command
 from saltern.errors import SalternError
 from saltern.formation import RefusedError
-from saltern.jobs import Answer, Jobs, StateDone
+from saltern.jobs import Answer, Jobs, StateDone, interruptible
 from saltern.lock import Lock
 from saltern.master import Master
 from saltern.progress import Failure, Phase
@@ -183,7 +183,8 @@ class Fleet:
         end = time.monotonic() + patience
         silent = list(hosts)
         while silent:
-            said = self._client.cmd(silent, "test.ping", tgt_type="list", timeout=2) or {}
+            with interruptible():
+                said = self._client.cmd(silent, "test.ping", tgt_type="list", timeout=2) or {}
             silent = [host for host in silent if said.get(host) is not True]
             if time.monotonic() > end:
                 break

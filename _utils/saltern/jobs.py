@@ -6,6 +6,7 @@ silence for success, and ``get_iter_returns`` hides which host still works and w
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,22 @@ class StateDone:
     host: str
     state: Mapping[str, Any]
     of: int
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a call of Salt's client as it ends everything else.
+
+    Inside the client it stops an event loop, which then complains of that alone.
+
+    :raises SystemExit: Ctrl-C, as Salt tells it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Event loop stopped" not in str(error):
+            raise
+        raise SystemExit(str(error)) from error
 
 
 class Jobs:
@@ -132,7 +149,9 @@ class Jobs:
         if kwargs:
             arguments.append({"__kwarg__": True, **kwargs})
         try:
-            return self._client.pub(list(hosts), fun, arguments, tgt_type="list", listen=True) or {}
+            with interruptible():
+                pub = self._client.pub(list(hosts), fun, arguments, tgt_type="list", listen=True)
+            return pub or {}
         except SaltException as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise SalternError(
@@ -150,9 +169,10 @@ class Jobs:
                 yield self._answers.pop(0)
             if not any(job.pending for job in self._jobs.values()):
                 return
-            event = self._client.event.get_event(
-                wait=1, tag="salt/job/", match_type="startswith", full=True
-            )
+            with interruptible():
+                event = self._client.event.get_event(
+                    wait=1, tag="salt/job/", match_type="startswith", full=True
+                )
             if event:
                 yield from self._take(event["tag"].split("/"), event["data"])
             self._watch_the_clock()

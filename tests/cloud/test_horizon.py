@@ -74,7 +74,7 @@ def browser(public, tmp_path) -> Iterator[Dashboard]:
         command = ("apt-get", "install", "-y", "-q", "--no-install-recommends", *packages)
         subprocess.run(command, check=True)
     formula = yaml.safe_load((ROOT / "formulas/horizon/service.yml").read_text())
-    port = formula["ports"]["horizon"]["port"]
+    port = formula["apis"]["horizon"]["port"]
     browser = Dashboard(f"http://{public}:{port}", tmp_path / "profile")
     yield browser
     browser.quit()

@@ -31,7 +31,7 @@ def dashboard() -> str:
     cloud = yaml.safe_load(CLOUDS.read_text())["clouds"]["saltern"]
     host = urlsplit(cloud["auth"]["auth_url"]).hostname
     formula = yaml.safe_load((ROOT / "formulas/horizon/service.yml").read_text())
-    return f"http://{host}:{formula['ports']['horizon']['port']}/"
+    return f"http://{host}:{formula['apis']['horizon']['port']}/"
 
 
 def run(areas: list[str]) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from saltern import code
 from saltern.errors import SalternError
-from saltern.jobs import Answer, Jobs, StateDone
+from saltern.jobs import Answer, Jobs, StateDone, interruptible
 from saltern.lock import Lock
 
 
@@ -154,3 +154,10 @@ def test_the_same_code_has_the_same_digest_on_master_and_minion(tmp_path):
     assert code.digest(code.synced(str(tmp_path / "ext"))) == wanted
     (tmp_path / "ext/modules/a.py").write_text("old")
     assert code.digest(code.synced(str(tmp_path / "ext"))) != wanted
+
+
+def test_an_interrupt_inside_salts_client_is_an_interrupt():
+    with pytest.raises(SystemExit), interruptible():
+        raise RuntimeError("Event loop stopped before Future completed.")
+    with pytest.raises(RuntimeError, match="other"), interruptible():
+        raise RuntimeError("other")
