@@ -34,8 +34,6 @@ _RENAMED = {
     "reload": "tasks, with phase reload,",
     "upgrade": "tasks, with phases expand, migrate and contract,",
 }
-# Lists of names, whose order means nothing: `like` joins them and replaces others.
-_JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
 
 
 def load(roots: Iterable[str | Path]) -> Catalog:
@@ -97,20 +95,7 @@ def _laid_over(service: str, data: Any, parsed: Mapping[str, Any], path: Path) -
         raise SalternError(f"{path}: {problems.unknown('like', name, known, 'file')}")
     base = implied.filled(known[name], {"service": service})
     over = {key: value for key, value in data.items() if key != "like"}
-    return merged(_laid_over(service, base, parsed, path), over)
-
-
-def merged(base: Any, over: Any, key: str = "") -> Any:
-    """Return data laid over others: maps are merged, null removes, lists of names are joined."""
-    if isinstance(base, list) and isinstance(over, list) and key in _JOINED:
-        return list(dict.fromkeys([*base, *over]))
-    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
-        return over
-    result = {
-        name: merged(base[name], over[name], name) if name in over else base[name] for name in base
-    }
-    result |= {name: value for name, value in over.items() if name not in base}
-    return {name: value for name, value in result.items() if value is not None}
+    return implied.merged(_laid_over(service, base, parsed, path), over)
 
 
 @functools.cache

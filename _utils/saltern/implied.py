@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from saltern.merge import merge
-
 Formula = dict[str, Any]
 # What an API has in the catalogue and what it has as a port.
 _IN_CATALOGUE = ("type", "description", "path", "interfaces")
@@ -24,6 +22,21 @@ _OF_A_SERVER = (
     "deadline",
     "stop_when",
 )
+# Lists of names, whose order means nothing: joined where data are laid over others.
+_JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
+
+
+def merged(base: Any, over: Any, key: str = "") -> Any:
+    """Return data laid over others: maps are merged, null removes, lists of names are joined."""
+    if isinstance(base, list) and isinstance(over, list) and key in _JOINED:
+        return list(dict.fromkeys([*base, *over]))
+    if not isinstance(base, Mapping) or not isinstance(over, Mapping):
+        return over
+    result = {
+        name: merged(base[name], over[name], name) if name in over else base[name] for name in base
+    }
+    result |= {name: value for name, value in over.items() if name not in base}
+    return {name: value for name, value in result.items() if value is not None}
 
 
 def filled(data: Any, names: Mapping[str, str]) -> Any:
@@ -50,14 +63,14 @@ def complete(service: str, formula: Mapping[str, Any]) -> Formula:
     folder = formula.get("config_dir", f"/etc/{service}")
     result: Formula = {}
     for name, api in formula.get("apis", {}).items():
-        result = merge(result, _of_api(name, api, folder))
-    result = merge(result, {key: value for key, value in formula.items() if key not in _CONSUMED})
+        result = merged(result, _of_api(name, api, folder))
+    result = merged(result, {key: value for key, value in formula.items() if key not in _CONSUMED})
     result["config_dir"] = folder
     result["requires"] = [one for one in formula.get("requires", []) if one != service]
     result["secrets"] = dict(_secrets(result)) | result.get("secrets", {})
     defaults = {"image": service, **formula.get("container_defaults", {})}
     result["containers"] = {
-        name: _over(defaults, one) for name, one in result.get("containers", {}).items()
+        name: merged(defaults, one) for name, one in result.get("containers", {}).items()
     }
     of_a_task = {key: value for key, value in defaults.items() if key not in _OF_A_SERVER}
     result["tasks"] = {}
@@ -136,13 +149,3 @@ def _task(
         command += [f"--exclude-group={one}" for one in oslo.get("exclude_groups", [])]
     said = {"name": f"Run {name} of {service}", "where": "first"}
     return {**said, **({} if "container" in task else defaults), **task, "command": command}
-
-
-def _over(defaults: Mapping[str, Any], container: Mapping[str, Any]) -> Formula:
-    """Return a container with its service's defaults; its volumes and mounts come on top of them."""
-    joined = {
-        key: list(dict.fromkeys([*defaults[key], *container[key]]))
-        for key in ("volumes", "tmpfs")
-        if key in defaults and key in container
-    }
-    return merge(dict(defaults), {**container, **joined})
