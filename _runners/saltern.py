@@ -445,8 +445,7 @@ def _cloud() -> Cloud:
 
 def _who_asks(run: Run) -> str:
     """Return the host whose client asks services for what they hold for down; nothing if the run has none."""
-    client = run.services.get(run.cloud.provider("client"))
-    return client.hosts[0] if client and client.hosts else ""
+    return next(iter(run.hosts_of("client")), "")
 
 
 def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:

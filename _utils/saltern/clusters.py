@@ -147,8 +147,7 @@ def remove(run: Run, phase: Phase, gone: str, asked: Forget, deadline: float) ->
     stopped, failures = run.fleet.answers(phase, "saltern.stop", {gone: {}}, deadline)
     fleet.stop_for([one for one in failures if not one.silent])
     said = _forget(run, phase, asked, deadline)
-    client = run.services.get(run.cloud.provider("client"))
-    records = {host: {"host": gone} for host in (client.hosts[:1] if client else ())}
+    records = {host: {"host": gone} for host in run.hosts_of("client")[:1]}
     deleted = run.fleet.call(phase, "saltern.forget_host", records, deadline)
     silent = {one.host: one.reason for one in failures}
     return {"stopped": stopped | silent, "clusters": said, "records": deleted}

@@ -336,6 +336,11 @@ class Run:
     stopped: list[str] = field(default_factory=list)
     leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    def hosts_of(self, what: str) -> tuple[str, ...]:
+        """Return the hosts of this run whose service provides something, such as ``client``."""
+        service = self.services.get(self.cloud.provider(what))
+        return service.hosts if service else ()
+
     def calls(self, **kwargs: Any) -> dict[str, dict[str, Any]]:
         """Return the arguments of a job for each host: its services of this run, and ``kwargs``."""
         return {host: call for host, call in self.every_call(**kwargs).items() if call["services"]}

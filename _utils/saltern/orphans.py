@@ -143,12 +143,12 @@ def asker(run: Run) -> str:
 
     :raises SalternError: No host has one.
     """
-    client = run.services.get(run.cloud.provider("client"))
-    if not client or not client.hosts:
+    hosts = run.hosts_of("client")
+    if not hosts:
         raise SalternError(
             "the run has no service that provides a client: nobody can ask what is known"
         )
-    return client.hosts[0]
+    return hosts[0]
 
 
 def text(shown: Mapping[str, Any]) -> str:
