@@ -7,6 +7,7 @@ from typing import Any
 
 from saltern import findings, logs, orphans, plan, status
 from saltern.progress import count
+from saltern.run import history
 
 # Names that are shown one by one.
 _NAMED = 5
@@ -68,4 +69,6 @@ _TEXTS = {
     "rotated": _rotated,
     "renewed": _renewed,
     "started": _started,
+    "history": history.table,
+    "run": history.text,
 }

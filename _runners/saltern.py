@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from saltern.errors import SalternError
 from saltern.fleet import RolloutError, Run
 from saltern.host import root
 from saltern.progress import Failure, Phase
+from saltern.run import history as kept
 
 Shown = dict[str, Any]
 # Certificates that expire sooner are shown unasked.
@@ -230,11 +231,13 @@ def orphans(
         # YAML, as which Salt takes arguments, makes True of yes.
         if not clean or confirm not in (True, "yes"):
             return _shown("orphans", {"orphans": [asdict(one) for one in found]})
-        with contextlib.closing(lock.take(__opts__, again)):
+        typed = "salt-run saltern.orphans clean=True confirm=yes"
+        with _changing(typed, "Remove orphans", run.cloud) as changed:
             time.sleep(pause if found else 0)
             still = left.find(run, _phase("orphans"), minutes) if found else []
             both = left.seen_twice(found, still)
             removed = left.clean(run, _phase("clean"), both)
+            changed += [f"{host}: {len(things)}" for host, things in removed.items() if things]
     except _ENDED as error:
         return _failed("Look for orphans", error, again)
     count = sum(map(len, removed.values()))
@@ -256,7 +259,10 @@ def genpwd() -> Shown:
         cloud, path = _cloud(), inventory.secrets_file(__opts__)
         stored, added = secrets.fill(cloud.catalog, secrets.read(path))
         if added:
-            secrets.write(path, stored)
+            again = "salt-run saltern.genpwd"
+            with kept.recorded(__opts__, again, "Make the secrets", cloud.settings) as changed:
+                secrets.write(path, stored)
+                changed += added
     except SalternError as error:
         return _failed("Make the secrets", error, "salt-run saltern.genpwd")
     return _shown("genpwd", {"file": path, "made": added})
@@ -293,8 +299,9 @@ def rotate_fernet(
         if due and not _passed(marker, cloud.options(service)["fernet_rotation_interval"]):
             return _shown("rotated", {"keys": 0, "hosts": []})
         run = _run([service], None)
+        acting = kept.acting("the schedule" if due else "the master")
         calls = {host: {} for host in run.services[service].hosts}
-        with contextlib.closing(lock.take(__opts__, again)):
+        with acting, _changing(again, f"Rotate the {secret} of {service}", cloud) as changed:
             run.fleet.ask(_phase("preflight"), "saltern.facts", calls, 120)
             path = inventory.secrets_file(__opts__)
             stored = secrets.read(path)
@@ -302,6 +309,7 @@ def rotate_fernet(
             ring = secrets.rotate(stored[service][secret], int(size))
             stored[service][secret] = ring
             secrets.write(path, stored)
+            changed += calls
             _touch(marker)
             for name, one in cloud.catalog[service].get("keyrings", {}).items():
                 if one["secret"] == secret:
@@ -334,7 +342,8 @@ def renew_certificates(days: float = _SOON_DAYS) -> Shown:
         reasons = certs.plan(certs.wanted(cloud), stored, key, certs.now(), days)
         due = [name for name in reasons if name in stored]
         if due:
-            _orchestrate("certificates", {"days": days, "wait": _PATIENCE_SECONDS})
+            with kept.acting("the schedule"):
+                _orchestrate("certificates", {"days": days, "wait": _PATIENCE_SECONDS})
     except _ENDED as error:
         _log.error("certificates were not renewed: %s", error)
         return _failed("Renew the certificates", error, "salt-run saltern.renew_certificates")
@@ -370,7 +379,8 @@ def started(host: str) -> Shown:
 
 
 def _deploy_started(hosts: Sequence[str]) -> None:
-    _orchestrate("deploy", {"hosts": list(hosts), "wait": _PATIENCE_SECONDS})
+    with kept.acting("the reactor"):
+        _orchestrate("deploy", {"hosts": list(hosts), "wait": _PATIENCE_SECONDS})
 
 
 def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
@@ -382,6 +392,31 @@ def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
     if done.get("retcode"):
         again = command.text(f"state.orchestrate orch.{name}", pillar)
         raise SalternError(f"{again} failed; run it to see why and to go on")
+
+
+def history(run: str | int | None = None) -> Shown:
+    """Show what runs have done on this cloud, the newest last; of one run, all that is kept of it.
+
+    Each orchestration and each runner that changes something is kept, also what failed or was killed; of
+    runs alike that changed nothing, the newest stands for all. ``saltern:history`` in the pillar says how many.
+
+    :param run: Id of a run, or ``last``.
+    :returns: The runs; ``--out json`` prints them as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.history
+        salt-run saltern.history run=last
+    """
+    try:
+        runs = kept.read(kept.folder(__opts__))
+        if run is not None:
+            return _shown("run", kept.one_of(runs, str(run)))
+    except SalternError as error:
+        return _failed("Show the history", error, "salt-run saltern.history")
+    return _shown("history", runs)
 
 
 def watch() -> None:
@@ -441,6 +476,14 @@ def _cloud() -> Cloud:
     cloud = inventory.cloud(pillar, __opts__)
     fleet.stop_for(progress.of_problems(cloud.problems))
     return cloud
+
+
+@contextlib.contextmanager
+def _changing(command: str, title: str, cloud: Cloud) -> Iterator[list[str]]:
+    """Hold the cloud for what a runner changes, and keep it in the history; yield the names of that."""
+    held = contextlib.closing(lock.take(__opts__, command))
+    with held, kept.recorded(__opts__, command, title, cloud.settings) as changed:
+        yield changed
 
 
 def _who_asks(run: Run) -> str:

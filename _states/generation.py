@@ -23,9 +23,10 @@ def present(name: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
     try:
-        where = __salt__["generation.path"](name)
-        in_use = __salt__["generation.current"](name) == where["digest"]
-        if in_use and __salt__["generation.present"](name):
+        where, before = __salt__["generation.path"](name), __salt__["generation.current"](name)
+        # For the history of runs.
+        ret["generation"] = {"before": before, "after": where["digest"]}
+        if before == where["digest"] and __salt__["generation.present"](name):
             ret["comment"] = f"Generation {where['digest']} is in place."
             return ret
         ret["changes"] = __salt__["generation.diff"](name) or {where["digest"]: "owner or mode"}

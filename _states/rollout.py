@@ -220,7 +220,9 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
         elif __opts__["test"]:
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
-            done = run.fleet.apply(phase, rollout.Schedule(run.services, work), deadline)
+            schedule = rollout.Schedule(run.services, work)
+            told = _orchestration().record.applied
+            done = run.fleet.apply(phase, schedule, deadline, told)
             changed = {
                 service: {host: states for host, states in where.items() if states}
                 for service, where in done.items()

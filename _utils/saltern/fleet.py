@@ -248,11 +248,16 @@ class Fleet:
         return {host: values[host] for host in calls if host in values}, failures
 
     def apply(
-        self, phase: Phase, schedule: rollout.Schedule, deadline: float
+        self,
+        phase: Phase,
+        schedule: rollout.Schedule,
+        deadline: float,
+        told: Callable[[str, str, Any, bool], None] = lambda service, host, states, ok: None,
     ) -> dict[str, dict[str, int]]:
         """Apply services' states in the order of the schedule.
 
         :param deadline: Seconds that one service may take on one host.
+        :param told: Is told of each host that has finished: service, host, its states, whether all is well.
         :returns: Service to host to the number of states that changed something.
         :raises RolloutError: A state failed or a host is silent; what had started was waited for.
         """
@@ -286,6 +291,7 @@ class Fleet:
             service, host = event.job.label, event.host
             wrong = _state_failures(event)
             failures += wrong
+            told(service, host, event.value, not wrong)
             done += 1
             percent = 100 * done // schedule.total
             if not wrong:

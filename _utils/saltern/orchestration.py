@@ -16,10 +16,12 @@ from saltern.errors import SalternError
 from saltern.fleet import Run, failures_of, stop_for
 from saltern.formation import RefusedError
 from saltern.progress import Failure, Phase
+from saltern.run import history
 
 # Keys of __context__.
 _RUN = "saltern.rollout"
 _BUS = "saltern.bus"
+_RECORD = "saltern.record"
 
 
 class Orchestration:
@@ -61,6 +63,11 @@ class Orchestration:
         self._context[_RUN] = run
 
     @property
+    def record(self) -> history.Record | None:
+        """What is kept of this run; nothing of test mode, which changes nothing."""
+        return self._context.get(_RECORD)
+
+    @property
     def command(self) -> Command:
         """The command of this run; before ``rollout.validated`` has taken its keys, none is known."""
         name = f"state.orchestrate {self._low['__sls__']}"
@@ -75,7 +82,10 @@ class Orchestration:
         """
         keys = command.given(self._pillar, own)
         stop_for(progress.of_problems(command.wrong(keys, takes)))
-        return Command(self.command.name, keys)
+        taken = Command(self.command.name, keys)
+        if self.record:
+            self.record.command(taken.text())
+        return taken
 
     def confirm(self, phase: Phase, what: str, lost: Sequence[str]) -> None:
         """Say what will be lost, and stop unless the command carries ``"confirm": "yes"``.
@@ -104,24 +114,26 @@ class Orchestration:
         say = screen.speaker(self._opts)
         phase = Phase(run_id, self._low["fun"], title, self._fire, say, time.monotonic)
         phase.begin()
-        ok = False
+        result, failures = history.FAILED, []
         try:
             with space.needed("a file of the master"):
+                self._begin(run_id)
                 yield phase, ret
-            ok = True
+            result = history.DONE
         except (SalternError, SaltException) as error:
             ret.update(result=False, comment=str(error))
             screen.not_logged(ret["comment"])
-            self._last_word(failures_of(error))
+            failures = failures_of(error)
         except SystemExit:
             # Ctrl-C, as Salt tells it; passed on, it would show a traceback. The state fails, and ends the run.
             ret.update(result=False, comment="interrupted; hosts finish the service they are at")
             screen.not_logged(ret["comment"])
-            self._last_word([Failure(ret["comment"])])
+            result, failures = history.INTERRUPTED, [Failure(ret["comment"])]
         finally:
-            phase.end(ok, ret["comment"])
-            if not ok or self._lowstate[-1]["__id__"] == title:
-                self._let_go()
+            if failures:
+                self._last_word(failures)
+            phase.end(result == history.DONE, ret["comment"])
+            self._keep(phase, ret, result, failures)
 
     def _fire(self, data: dict[str, Any], tag: str) -> None:
         # A master that is gone has no bus; what the run says of that must not be lost over it.
@@ -132,10 +144,32 @@ class Orchestration:
         block = progress.failure_block(self._low["__id__"], failures, self.command.text())
         screen.last_word(block, self._opts)
 
-    def _let_go(self) -> None:
-        """Free the lock at the end of the run: a master that ran it for the reactor lives on."""
-        run = self._context.get(_RUN)
-        if run and run.lock:
+    def _begin(self, run_id: str) -> None:
+        """Begin the record of the run in its first phase."""
+        if self._lowstate[0]["__id__"] == self._low["__id__"]:
+            # One process may do several runs, one after the other.
+            for key in (_RUN, _RECORD):
+                self._context.pop(key, None)
+            if not self._opts["test"]:
+                self._context[_RECORD] = history.begin(self._opts, run_id, self.command.text())
+
+    def _keep(
+        self, phase: Phase, ret: Mapping[str, Any], result: str, failures: Sequence[Failure]
+    ) -> None:
+        """Note what the phase did; at the end of the run complete its record and free the lock.
+
+        A master that ran it for the reactor lives on.
+        """
+        run, record = self._context.get(_RUN), self.record
+        ok, title = result == history.DONE, self._low["__id__"]
+        over = not ok or self._lowstate[-1]["__id__"] == title
+        if record:
+            # What is applied is noted host by host.
+            changes = () if self._low["fun"] == "applied" else ret["changes"]
+            record.phase(title, ok, phase.seconds, ret["comment"], changes)
+        if record and over:
+            record.end(result, failures, run.cloud.settings if run else None)
+        if over and run and run.lock:
             run.lock.release()
 
     def _bus(self) -> Any:

@@ -64,6 +64,11 @@ class Phase:
         self._clock = clock
         self._started = clock()
 
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return round(self._clock() - self._started, 1)
+
     def begin(self) -> None:
         """Say that the phase begins."""
         self._tell("begin", percent=0)
@@ -92,8 +97,7 @@ class Phase:
 
     def end(self, ok: bool, text: str) -> None:
         """Say that the phase is over."""
-        seconds = round(self._clock() - self._started, 1)
-        self._tell("end", ok=ok, text=text, seconds=seconds, percent=100)
+        self._tell("end", ok=ok, text=text, seconds=self.seconds, percent=100)
 
     def _tell(self, what: str, **data: Any) -> None:
         data["phase"] = self._title

@@ -30,23 +30,28 @@ def text(running: Running) -> str:
     phases = dict(sorted(running.items(), key=lambda item: item[1].get("__run_num__", 0)))
     if any(one["result"] is False for one in phases.values()):
         return ""
-    took = _took(sum(float(one.get("duration", 0)) for one in phases.values()) / 1000)
+    seconds = took(sum(float(one.get("duration", 0)) for one in phases.values()) / 1000)
     changed = {tag: one for tag, one in phases.items() if one["changes"] or one["result"] is None}
     if not changed:
-        return f"{list(phases.values())[-1]['comment']} ({took})"
+        return f"{list(phases.values())[-1]['comment']} ({seconds})"
     tested = any(one["result"] is None for one in changed.values())
-    lines = [f"Nothing was changed: this was test mode ({took})." if tested else f"Done in {took}."]
+    lines = [
+        f"Nothing was changed: this was test mode ({seconds})." if tested else f"Done in {seconds}."
+    ]
     for tag, one in changed.items():
         lines += _indented(one["comment"], 2)
         if tag.endswith("_|-applied"):
-            lines += [line for places in _places(one["changes"]) for line in _indented(places, 4)]
+            lines += [line for places in places(one["changes"]) for line in _indented(places, 4)]
     if not tested:
         lines += [f"Next: {one['next']}" for one in phases.values() if one.get("next")]
     return "\n".join(lines)
 
 
-def _places(changes: Mapping[str, Iterable[str]]) -> Iterator[str]:
-    """Yield ``services: hosts``, a line for all services that changed on the same hosts."""
+def places(changes: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield ``services: hosts``, a line for all services that changed on the same hosts.
+
+    :param changes: Service to its hosts.
+    """
     groups: dict[tuple[str, ...], list[str]] = {}
     for service, hosts in changes.items():
         groups.setdefault(tuple(sorted(hosts)), []).append(service)
@@ -62,6 +67,7 @@ def _indented(words: str, by: int) -> list[str]:
     )
 
 
-def _took(seconds: float) -> str:
+def took(seconds: float) -> str:
+    """Return a time as people say it: ``1 min 12 s``."""
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"

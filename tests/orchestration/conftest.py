@@ -154,6 +154,7 @@ class Cloud:
                 path.unlink()
         for place in (self.folder, *self.folder.glob("minions/*/var")):
             shutil.rmtree(place / "certificates", ignore_errors=True)
+        shutil.rmtree(self.folder / "var/history", ignore_errors=True)
         self.set_pillar()
         self.forget_jobs()
 
