@@ -24,10 +24,12 @@ from saltern import (
     inventory,
     lock,
     minionkeys,
+    pins,
     plan,
     prechecks,
     problems,
     progress,
+    prune,
     remote,
     removal,
     rollout,
@@ -474,6 +476,33 @@ def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
             ret["changes"] = {host: kinds for host, kinds in gone.items() if kinds}
             ret["comment"] = f"Removed from {count(len(ret['changes']), 'host')}."
             screen.last_word("\n".join(kept), __opts__)
+    return ret
+
+
+def pruned(name: str, deadline: float = 900) -> dict[str, Any]:
+    """Remove configuration and images that no container and no way back needs, and say what that freed.
+
+    What the registry gave last for a name that is wanted now is kept, too.
+
+    :param deadline: Seconds a host has.
+    """
+    with _phase(name) as (phase, ret):
+        run, tested = _run(), __opts__["test"]
+        path = Path(root("var", __opts__), "digests.json")
+        keep = pull.exact(pins.read(path), run.cloud.settings)
+        function = "prune.unneeded" if tested else "prune.remove"
+        calls = {host: {"keep": keep} for host in run.hosts}
+        freed = run.fleet.call(phase, function, calls, deadline)
+        phase.table(prune.text(freed, tested))
+        ret["changes"] = {
+            host: one for host, one in freed.items() if one["generations"] or one["images"]
+        }
+        total = prune.size(sum(one["bytes"] for one in freed.values()))
+        where = count(len(ret["changes"]), "host")
+        said = f"{'Would free at least' if tested else 'Freed'} {total} on {where}."
+        ret["comment"] = said if ret["changes"] else "Nothing to remove."
+        if tested and ret["changes"]:
+            ret["result"] = None
     return ret
 
 

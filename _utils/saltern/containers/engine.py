@@ -92,6 +92,25 @@ class Engine:
                 names[name] = image["Id"]
         return names
 
+    def image_usage(self) -> tuple[list[dict[str, Any]], set[str]]:
+        """Return all images in the words of ``GET /system/df``, and the ids of those of any container."""
+        with self._errors():
+            used = {one["ImageID"] for one in self._api.containers(all=True)}
+            return self._api.df()["Images"] or [], used
+
+    def image_bytes(self) -> int:
+        """Return how much room all images take, each layer once."""
+        with self._errors():
+            return self._api.df()["LayersSize"]
+
+    def remove_image(self, name: str) -> None:
+        """Remove a name of an image, and the image with its last one.
+
+        :raises ConflictError: A container or another image needs it.
+        """
+        with self._errors():
+            self._api.remove_image(name)
+
     def root(self) -> str:
         """Return the folder in which Docker keeps images, volumes and logs."""
         with self._errors():

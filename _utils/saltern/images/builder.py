@@ -20,7 +20,7 @@ import requests
 from saltern.errors import SalternError
 from saltern.images.context import Context, write_tar
 from saltern.images.events import Emit, Event, Result
-from saltern.images.options import Options
+from saltern.images.options import NAME_LABEL, Options
 from saltern.images.render import Image
 from saltern.images.sources import masked
 
@@ -165,6 +165,7 @@ class _Run:
             HASH_LABEL: self.digest,
             RELEASE_LABEL: self.builder.options.release,
             "saltern.image": self.image.name,
+            NAME_LABEL: self.image.full_name,
         }
 
     def _chunk(self, chunk: dict[str, Any]) -> None:

@@ -86,6 +86,10 @@ class Options:
         return dataclasses.replace(self, **changes)
 
 
+# Label of an image's full name, which it still bears when a newer one has got that.
+NAME_LABEL = "saltern.name"
+
+
 def image_name(cloud: Mapping[str, Any], image: str) -> str:
     """Return the full name of an image folder in a cloud.
 

@@ -1,0 +1,130 @@
+"""Old configuration and images of this host: what nobody needs any more, and its removal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from saltern import host, prune
+from saltern.containers.engine import ConflictError, Engine, NotFoundError
+from saltern.errors import SalternError
+from saltern.images.options import image_name
+
+# A folder that is still being written is younger.
+_UNFINISHED_SECONDS = 3600
+
+
+def unneeded(keep: list[str] | None = None) -> dict[str, Any]:
+    """Return what :py:func:`remove` would remove.
+
+    :param keep: Names of images that are kept whatever else speaks against it.
+    :returns: ``generations``: service to digests; ``images``: names, ids of images that have none;
+        ``bytes``: room that this would give at least.
+    :raises CommandExecutionError: Docker does not answer, or the pillar is wrong.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' prune.unneeded
+    """
+    with _errors():
+        folders, images = _found(Engine(), keep or ())
+        bytes_ = sum(one.bytes for one in images) + sum(map(_bytes, folders))
+        return _answer(folders, [name for one in images for name in one.names], bytes_)
+
+
+def remove(keep: list[str] | None = None) -> dict[str, Any]:
+    """Remove configuration generations and images that no container and no way back needs.
+
+    Of images only those go whose names are this cloud's. What Docker still needs for another image stays.
+
+    :param keep: As for :py:func:`unneeded`.
+    :returns: As :py:func:`unneeded`, of what is gone.
+    :raises CommandExecutionError: Docker does not answer, or the pillar is wrong.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' prune.remove
+    """
+    with _errors():
+        engine = Engine()
+        folders, images = _found(engine, keep or ())
+        freed = sum(map(_bytes, folders))
+        for folder in folders:
+            shutil.rmtree(folder)
+        gone = []
+        before = engine.image_bytes() if images else 0
+        for name in (name for one in images for name in one.names):
+            with contextlib.suppress(ConflictError, NotFoundError):
+                engine.remove_image(name)
+                gone.append(name)
+        freed += before - engine.image_bytes() if images else 0
+        return _answer(folders, gone, max(freed, 0))
+
+
+def _found(engine: Engine, keep: Collection[str]) -> tuple[list[Path], list[prune.Image]]:
+    """Return the folders of generations and the images that are not needed."""
+    cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+    needed = {*_of_ways_back(), *keep}
+    used: dict[str, set[str]] = {}
+    for one in __salt__["container.snapshot"]():
+        used.setdefault(one["service"], set()).add(one["config"])
+    folders = [
+        folder
+        for parent in sorted(_below(Path(host.root("etc", __opts__), "services")))
+        for folder in _folders(parent, used.get(parent.name, set()), needed)
+    ]
+    repository, _, tag = image_name(cloud, "").rpartition(":")
+    listed, containers = engine.image_usage()
+    return folders, prune.images(listed, containers, repository, tag, needed)
+
+
+def _folders(parent: Path, used: Collection[str], needed: Collection[str]) -> list[Path]:
+    there = {one: one.stat().st_mtime for one in _below(parent)}
+    written = {one.name: since for one, since in there.items() if not one.name.startswith(".")}
+    # What a process has left that was killed while it wrote.
+    left = [
+        one
+        for one, since in there.items()
+        if one.name not in written and since < time.time() - _UNFINISHED_SECONDS
+    ]
+    return [*(parent / one for one in prune.generations(written, used, needed)), *left]
+
+
+def _of_ways_back() -> Iterator[str]:
+    """Yield every word of what is kept of containers that were replaced."""
+    for path in Path(host.root("var", __opts__), "previous").glob("*.json"):
+        yield from prune.names_in(json.loads(path.read_text()))
+
+
+def _below(parent: Path) -> list[Path]:
+    return [one for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
+
+
+def _bytes(folder: Path) -> int:
+    return sum(one.lstat().st_size for one in folder.rglob("*") if one.is_file())
+
+
+def _answer(folders: Iterable[Path], images: list[str], bytes_: int) -> dict[str, Any]:
+    generations: dict[str, list[str]] = {}
+    for one in folders:
+        generations.setdefault(one.parent.name, []).append(one.name)
+    return {"generations": generations, "images": images, "bytes": bytes_}
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (SalternError, ValueError) as error:
+        raise CommandExecutionError(str(error)) from error
