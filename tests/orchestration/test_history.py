@@ -18,7 +18,8 @@ def kept(cloud):
 
 
 def test_each_run_is_kept_with_what_it_changed_where_and_those_without_a_change_are_one(cloud):
-    assert cloud.deploy().code == 0
+    first = cloud.deploy()
+    assert first.code == 0, first.err
     for _ in range(2):
         assert cloud.deploy().code == 0
     cloud.set_pillar(beta={"content": "second"})

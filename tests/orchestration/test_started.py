@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from .conftest import HOSTS, Cloud, until
@@ -36,6 +37,8 @@ def test_a_host_that_starts_gets_its_services_where_the_pillar_allows_it(cloud: 
     cloud.restart("two")
     until(lambda: deployed(cloud, "two"))
     assert cloud.written() == {"one": [], "two": SERVICES, "three": []}
+    (run,) = (json.loads(one.read_text()) for one in (cloud.folder / "var/history").iterdir())
+    assert (run["who"], run["result"]) == ("the reactor", "done")
 
 
 def test_a_run_under_way_is_waited_for(cloud: Cloud):
