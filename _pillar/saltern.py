@@ -15,7 +15,8 @@ from saltern import formulas as catalogs
 from saltern import inventory
 from saltern import secrets as store
 from saltern.errors import SalternError
-from saltern.images.options import Loader
+from saltern.images.options import Loader, Options, folders
+from saltern.images.tags import tags
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def ext_pillar(
     minion has asked for (``pillar=``) or a top file gives to all of them, is not heard, and is taken away.
 
     :param formulas: Folders that hold ``<service>/service.yml``, most important first.
-    :param images: The folder ``images/``: user ids and the releases that can be built.
+    :param images: The folder ``images/``: user ids, the releases that can be built, the names of images.
     :param secrets: The secrets file that ``saltern.genpwd`` makes.
     :param certificates: The folder that ``orch.certificates`` fills.
     :returns: ``{"cloud": view}``, or ``{"cloud": {"errors": [text, ...]}}`` if the pillar is wrong,
@@ -67,7 +68,13 @@ def _cloud(
             errors = [str(one) for one in store.problems(cloud.catalog, stored, secrets)]
             if not errors:
                 own = certificate_store.read(certificates, minion_id)
-                view = cloud.view(minion_id, {**stored, "certificates": own}, users)
+                options = Options.from_pillar(described, defaults=folders(__opts__))
+                view = cloud.view(
+                    minion_id,
+                    {**stored, "certificates": own},
+                    users,
+                    tags(Path(images), options),
+                )
                 # A copy: Salt merges other pillars into it, and the cloud is kept for the next host.
                 return {"cloud": pickle.loads(pickle.dumps(view))}
     except SalternError as error:

@@ -18,7 +18,7 @@ from saltern.errors import SalternError
 from saltern.images import workshop
 from saltern.images.display import Display, fan_out
 from saltern.images.events import Event
-from saltern.images.options import Options
+from saltern.images.options import Options, folders
 
 
 def tree(**options: Any) -> str:
@@ -97,7 +97,8 @@ def plan(*names: str, **options: Any) -> dict[str, str]:
     """Return what ``build`` would build, and why.
 
     :param names: Images; none is those of the cloud, ``all`` is every image.
-    :returns: Image to ``missing`` or ``changed``; current images are left out.
+    :returns: Image to ``missing``, ``changed``, or ``named otherwise`` (it is here under another name, and gets
+        its own without being built); current images are left out.
 
     CLI Example:
 
@@ -105,7 +106,12 @@ def plan(*names: str, **options: Any) -> dict[str, str]:
 
         salt-run image.plan
     """
-    return _call(lambda shop: dict(shop.plan(_chosen(names)).todo), options)
+
+    def act(shop: workshop.Workshop) -> dict[str, str]:
+        made = shop.plan(_chosen(names))
+        return {**made.todo, **dict.fromkeys(made.elsewhere, "named otherwise")}
+
+    return _call(act, options)
 
 
 def push(*names: str, **options: Any) -> dict[str, str]:
@@ -149,9 +155,7 @@ def _call(act: Any, options: dict[str, Any]) -> Any:
     changes = salt.utils.args.clean_kwargs(**options)
     try:
         root = workshop.find_root(__opts__, changes.pop("root", None))
-        chosen = Options.from_pillar(
-            inventory.pillar(__opts__), changes, workshop.defaults(__opts__)
-        )
+        chosen = Options.from_pillar(inventory.pillar(__opts__), changes, folders(__opts__))
         return act(workshop.Workshop(root, chosen))
     except SalternError as error:
         # An exception would be shown as a traceback.

@@ -212,13 +212,19 @@ class Cloud:
         }
 
     def view(
-        self, host: str, stored: Mapping[str, Mapping[str, Any]], users: Mapping[str, Any]
+        self,
+        host: str,
+        stored: Mapping[str, Mapping[str, Any]],
+        users: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Return the pillar key ``cloud`` of one host.
 
         :param host: Minion id.
         :param stored: All secrets, service to name to value.
         :param users: ``images/users.yml``: user name to its numeric id.
+        :param tags: Image to tag, of those that have another than the release; see
+            :func:`saltern.images.tags.tags`.
         """
         services = self.services_of(host)
         view = {
@@ -230,6 +236,8 @@ class Cloud:
                 for option, interface in self.formatted(name, "interface", host)
             },
         }
+        if tags:
+            view["images"]["tags"] = tags
         wanted = secrets.wanted_by(self, host)
         view["secrets"] = {
             service: {name: stored.get(service, {}).get(name) for name in names}

@@ -17,14 +17,15 @@ NAMESPACE = f"saltern-test-images-{os.getpid()}"
 FILES = {
     "distros.yml": "debian: {family: debian, release: trixie, image: null}\n",
     "users.yml": "{}\n",
-    "codenames.yml": '"1.0": first\n',
+    "releases.yml": '"1.0": {codename: first, upgrade_from: []}\n',
     "macros.j2": "{% macro install(names=none) %}{% endmacro %}\n",
     "locks/1.0.txt": "",
     "rootfs/bootstrap.j2": (
-        "set -e\nmkdir -p $1/bin $1/etc\ncp /bin/busybox $1/bin/\n"
+        # Another one for each run: what another run has left under its own name is not taken.
+        f"# {NAMESPACE}\nset -e\nmkdir -p $1/bin $1/etc\ncp /bin/busybox $1/bin/\n"
         "for one in sh cat echo dd true false; do ln -s busybox $1/bin/$one; done\n"
     ),
-    "base/Dockerfile.j2": "FROM {{ base_image }}\nCOPY shared /shared\n",
+    "base/Dockerfile.j2": "FROM {{ image('rootfs') }}\nCOPY shared /shared\n",
     "base/shared": "shared\n" * 1000,
     "one/Dockerfile.j2": "FROM {{ image('base') }}\nRUN dd if=/dev/zero of=/one bs=1000 count=5\n",
     "two/Dockerfile.j2": (

@@ -28,12 +28,12 @@ def tree(tmp_path: Path, **options):
 
 @pytest.mark.parametrize(("base", "install_type"), CASES)
 def test_the_tree_renders_and_is_one_tree(tmp_path, base, install_type):
-    catalog, options, images = tree(tmp_path, base=base, install_type=install_type)
+    catalog, _, images = tree(tmp_path, base=base, install_type=install_type)
     wanted = {name for name, folder in catalog.folders.items() if not folder.bootstrap}
     assert wanted <= set(images)
     order = graph.order({name: image.parents for name, image in images.items()})
     assert set(order) == set(images)
-    ours = {options.name(name) for name in images}
+    ours = {image.full_name for image in images.values()}
     for image in images.values():
         stage_names = {stage.name for stage in image.stages}
         for stage in image.stages:
@@ -93,8 +93,8 @@ def test_distributions_of_debian_need_no_other_repositories(tmp_path):
 
 
 def test_builders_stay_out_of_what_is_deployed(tmp_path):
-    _, options, images = tree(tmp_path)
-    builder = options.name("openstack-builder")
+    _, _, images = tree(tmp_path)
+    builder = images["openstack-builder"].full_name
     for name, image in images.items():
         if not image.folder.data.get("internal"):
             assert image.stages[-1].source != builder, name

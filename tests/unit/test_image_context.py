@@ -14,7 +14,7 @@ from saltern.images.sources import _version, project_key
 FILES = {
     "distros.yml": "debian: {family: debian, release: trixie, image: null}\n",
     "users.yml": "one: {uid: 1001}\n",
-    "codenames.yml": '"1.0": first\n',
+    "releases.yml": '"1.0": {codename: first, upgrade_from: []}\n',
     "macros.j2": "{% macro install(names=none) %}\nRUN install {{ names }}\n{% endmacro %}\n",
     "locks/1.0.txt": "# Projects\nkeystone==2\nglance==3\n# Libraries\nOslo.Config==1\n",
     "base/Dockerfile.j2": "FROM scratch\nCOPY a /a\n",

@@ -163,7 +163,8 @@ class _Run:
     def _labels(self) -> dict[str, str]:
         return {
             HASH_LABEL: self.digest,
-            RELEASE_LABEL: self.builder.options.release,
+            # Also if empty: a parent of before may have one.
+            RELEASE_LABEL: self.image.release,
             "saltern.image": self.image.name,
             NAME_LABEL: self.image.full_name,
         }

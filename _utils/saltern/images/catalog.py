@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from saltern.errors import SalternError
+from saltern.images import releases
 from saltern.images.options import Loader, Options
 from saltern.problems import Problem, check, unknown
 
@@ -79,6 +81,22 @@ class Folder:
         }
 
 
+def roots(root: Path, options: Options) -> list[Path]:
+    """Return the folders that hold images, the operator's first."""
+    return [Path(options.overrides) / "images", Path(root)]
+
+
+def times(root: Path, options: Options) -> dict[str, int]:
+    """Return when each file of a catalogue was last changed: while that is the same, the same is rendered."""
+    found = {}
+    for top in roots(root, options):
+        for folder, _, names in os.walk(top):
+            for path in [f"{folder}/{name}" for name in names]:
+                # A link may lead nowhere.
+                found[path] = os.lstat(path).st_mtime_ns
+    return found
+
+
 class Catalog:
     """All image folders of a checkout, overridden file by file by the operator's.
 
@@ -93,10 +111,11 @@ class Catalog:
             raise SalternError(
                 f"{self.root} holds no images. Name the folder `images` of the checkout with root="
             )
-        self.roots = [Path(options.overrides) / "images", self.root]
+        self.roots = roots(root, options)
         self.distros: dict[str, dict[str, Any]] = self._table("distros.yml")
         self.users: dict[str, dict[str, Any]] = self._table("users.yml")
-        self.codenames: dict[str, str] = self._table("codenames.yml")
+        known = releases.read(self.file(releases.FILE))
+        self.codenames = {release: one.codename for release, one in known.items()}
         self._check_release(options)
 
     @functools.cached_property

@@ -15,12 +15,9 @@ from saltern.errors import SalternError
 from saltern.images import ENGINE_VERSION
 from saltern.images.catalog import LOCKS, Catalog
 from saltern.images.options import Options
-from saltern.images.render import Image
+from saltern.images.render import GENERATED, PYTHON, Image
 from saltern.images.sources import Source, project_key
 
-# Files that the engine adds to a context stand below this folder, if the Dockerfile copies them.
-GENERATED = ".saltern"
-PYTHON = f"{GENERATED}/python"
 CERTIFICATES = f"{GENERATED}/ca-certificates"
 BUNDLE = f"{GENERATED}/build-ca-bundle.crt"
 # What orch.bootstrap_servers makes the Salt minion's virtualenv from.
@@ -77,12 +74,14 @@ def digest(image: Image, made: Context, parents: Mapping[str, str]) -> str:
     """Return the content hash of an image.
 
     It changes with the rendered Dockerfile, the files beside it, the versions it may install,
-    its sources, and its parents.
+    its sources, its parents, and the release if it depends on that; not with what images are called.
 
     :param parents: Hashes of the parents by image name.
     :returns: 64 hexadecimal digits.
     """
-    total = hashlib.sha256(f"{ENGINE_VERSION}\n{image.text}\n".encode())
+    total = hashlib.sha256(f"{ENGINE_VERSION}\n{image.recipe}\n".encode())
+    if image.release:
+        total.update(f"release {image.release}\n".encode())
     for name in sorted(set(made.files) - made.unhashed):
         content = made.files[name]
         data, mode = _content(content)

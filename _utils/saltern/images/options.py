@@ -70,10 +70,14 @@ class Options:
             raise SalternError("\n".join(map(str, found)))
         return cls(release=release, **images)
 
-    def name(self, image: str) -> str:
-        """Return the full name of an image folder: ``[registry/]namespace/image:tag``."""
+    def name(self, image: str, tag: str = "") -> str:
+        """Return the full name of an image folder: ``[registry/]namespace/image:tag``.
+
+        :param tag: Its tag if its build does not depend on the release, see :mod:`saltern.images.tags`;
+            that of the options wins.
+        """
         registry = f"{self.registry.rstrip('/')}/" if self.registry else ""
-        return f"{registry}{self.namespace}/{image}:{self.tag or self.release}"
+        return f"{registry}{self.namespace}/{image}:{self.tag or tag or self.release}"
 
     def proxies(self) -> dict[str, str]:
         """Return the proxies as environment variables, by both spellings; only those that are set."""
@@ -95,7 +99,26 @@ def image_name(cloud: Mapping[str, Any], image: str) -> str:
 
     :param cloud: Pillar key ``cloud``.
     """
-    return Options(release=cloud["release"], **cloud["images"]).name(image)
+    named = {key: one for key, one in cloud["images"].items() if key != "tags"}
+    tag = cloud["images"].get("tags", {}).get(image, "")
+    return Options(release=cloud["release"], **named).name(image, tag)
+
+
+def folders(opts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the folders of a host that is configured to keep things elsewhere than by default.
+
+    :param opts: ``__opts__``.
+    """
+    roots = opts.get("saltern", {})
+    found = {}
+    if "etc" in roots:
+        found |= {
+            "overrides": f"{roots['etc']}/overrides",
+            "patches": f"{roots['etc']}/overrides/patches",
+        }
+    if "var" in roots:
+        found["state_dir"] = f"{roots['var']}/build"
+    return found
 
 
 def problems(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections import UserString
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -13,11 +15,13 @@ import jinja2
 from saltern.errors import SalternError
 from saltern.images import dockerfile
 from saltern.images.catalog import Catalog, Folder, choose
-from saltern.images.options import Options
+from saltern.images.options import Options, schema
 from saltern.problems import nearest
 
 MACROS = "macros.j2"
-ROOTFS = "rootfs"
+# Files that the engine adds to a context stand below this folder, if the Dockerfile copies them.
+GENERATED = ".saltern"
+PYTHON = f"{GENERATED}/python"
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Image:
     """One rendered image.
 
     ``text`` is its Dockerfile, or its script if ``folder.bootstrap``; ``parents`` are the images
-    of the tree that it starts from or copies from.
+    of the tree that it starts from or copies from; ``release`` is OpenStack's, if the build depends
+    on it; ``named`` are the images that the text names, by full name.
     """
 
     name: str
@@ -35,6 +40,16 @@ class Image:
     stages: tuple[dockerfile.Stage, ...]
     parents: tuple[str, ...]
     variables: Mapping[str, Any]
+    release: str
+    named: Mapping[str, str]
+
+    @property
+    def recipe(self) -> str:
+        """The text, whatever images are called: another registry or tag builds no other image."""
+        text = self.text
+        for full_name, image in self.named.items():
+            text = text.replace(full_name, image)
+        return text
 
     @property
     def steps(self) -> int:
@@ -71,11 +86,37 @@ def render(
     return dict(sorted(images.items()))
 
 
+class _Noted(UserString):
+    """A text that tells when it is read."""
+
+    def __init__(self, text: str, tell: Callable[[], None] = lambda: None) -> None:
+        self._text = text
+        self._tell = tell
+
+    @property
+    def data(self) -> str:  # type: ignore[override]
+        """The text: all that one can do with it comes by here."""
+        self._tell()
+        return self._text
+
+
+@dataclass
+class _Used:
+    """What the template of one image has used."""
+
+    release: bool = False
+    images: dict[str, str] = field(default_factory=dict)
+
+    def note_release(self) -> None:
+        self.release = True
+
+
 class _Renderer:
     def __init__(self, catalog: Catalog, options: Options) -> None:
         self.catalog = catalog
         self.options = options
-        self.names = {options.name(name): name for name in catalog.folders}
+        self.rendered: dict[str, Image] = {}
+        self.under_way: list[str] = []
         for key in (*options.extra_packages, *options.extra_python):
             catalog.folder(key)
         self.environment = jinja2.Environment(
@@ -91,40 +132,67 @@ class _Renderer:
         self.family = distro["family"]
         self.base_release = options.base_release or distro["release"]
         default = (distro["image"] or "").format(release=self.base_release)
-        self.base_image = options.base_image or default or options.name(ROOTFS)
+        self.base_image = options.base_image or default
 
     def image(self, name: str) -> Image:
-        folder = self.catalog.folder(name)
-        variables = self.variables(folder)
+        """Return an image, rendered with all that its template names: their names say what they depend on."""
+        if name in self.under_way:
+            circle = " -> ".join([*self.under_way[self.under_way.index(name) :], name])
+            raise SalternError(f"images need each other: {circle}. Break the circle")
+        if name not in self.rendered:
+            self.under_way.append(name)
+            self.rendered[name] = self._image(self.catalog.folder(name))
+            self.under_way.pop()
+        return self.rendered[name]
+
+    def _image(self, folder: Folder) -> Image:
+        name, used = folder.name, _Used()
+        variables = self.variables(folder, used)
         text = self.text(folder, variables)
-        where = f"images/{name}/{folder.template.name}"
-        if folder.bootstrap:
-            return Image(name, self.options.name(name), folder, text, (), (), variables)
-        text = _with_extra_packages(text, variables["_extra_install"])
-        stages = tuple(dockerfile.parse(text, where))
-        runs_on = dockerfile.runs_on(stages)
-        parents = [self.parent(name, source, where) for source in dockerfile.sources(stages)]
-        # The image that it runs on comes first, builder stages after it.
-        known = tuple(sorted((p for p in parents if p), key=lambda p: p != self.names.get(runs_on)))
-        return Image(name, self.options.name(name), folder, text, stages, known, variables)
+        stages: tuple[dockerfile.Stage, ...] = ()
+        parents: list[str] = []
+        if not folder.bootstrap:
+            text = _with_extra_packages(text, variables["_extra_install"])
+            stages = tuple(dockerfile.parse(text, f"images/{name}/{folder.template.name}"))
+            parents = [
+                used.images[one] for one in dockerfile.sources(stages) if one in used.images
+            ]
+            # The image that it runs on comes first, builder stages after it.
+            runs_on = used.images.get(dockerfile.runs_on(stages))
+            parents.sort(key=lambda parent: parent != runs_on)
+        # Of Python packages, the lock of the release gives the versions.
+        inherited = any(self.rendered[parent].release for parent in parents)
+        depends = used.release or PYTHON in text or inherited
+        release = self.options.release if depends else ""
+        full_name = self.options.name(name, "" if depends else self.tag)
+        return Image(
+            name, full_name, folder, text, stages, tuple(parents), variables, release, used.images
+        )
 
-    def parent(self, name: str, source: str, where: str) -> str | None:
-        if source == "scratch":
-            return None
-        found = self.names.get(source)
-        if found == name:
-            raise SalternError(f"{where}: starts from itself. Name another image in FROM")
-        return found
+    @property
+    def tag(self) -> str:
+        """The tag of images that do not depend on the release: the distribution that they are made from."""
+        return f"{self.options.base}-{self.base_release}"
 
-    def variables(self, folder: Folder) -> dict[str, Any]:
+    def variables(self, folder: Folder, used: _Used) -> dict[str, Any]:
         options, data = self.options, folder.data
+
+        def image(name: str) -> str:
+            if name == folder.name:
+                where = f"images/{name}/{folder.template.name}"
+                raise SalternError(f"{where}: starts from itself. Name another image in FROM")
+            full_name = self.image(name).full_name
+            used.images[full_name] = name
+            return full_name
+
         bundle = options.build_ca_bundle
         extra = options.extra_packages.get(folder.name, [])
         variables: dict[str, Any] = {
-            "options": options,
+            # Without the release, whose use is noted.
+            "options": SimpleNamespace(**{key: getattr(options, key) for key in schema()["properties"]}),
             "name": folder.name,
-            "release": options.release,
-            "codename": self.catalog.codenames.get(options.release, ""),
+            "release": _Noted(options.release, used.note_release),
+            "codename": _Noted(self.catalog.codenames.get(options.release, ""), used.note_release),
             "base": options.base,
             "base_release": self.base_release,
             "base_image": self.base_image,
@@ -143,7 +211,7 @@ class _Renderer:
             "repositories": self.choose(data.get("repositories")),
             "account": self.catalog.user(data["user"]) if "user" in data else None,
             "account_of": self.catalog.user,
-            "image": self.full_name,
+            "image": image,
         }
         macros = self.macros(variables)
         variables.update(macros)
@@ -152,9 +220,6 @@ class _Renderer:
 
     def choose(self, value: Any) -> list[str]:
         return choose(value, self.options.install_type, self.family, self.options.base)
-
-    def full_name(self, name: str) -> str:
-        return self.options.name(self.catalog.folder(name).name)
 
     def macros(self, variables: dict[str, Any]) -> dict[str, Callable[..., str]]:
         module = self.environment.get_template(MACROS).make_module(variables)

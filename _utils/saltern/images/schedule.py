@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 
 from saltern.images import graph
-from saltern.images.builder import HASH_LABEL, Builder
+from saltern.images.builder import HASH_LABEL, Builder, client
 from saltern.images.catalog import Catalog
 from saltern.images.context import Context, context, digest
 from saltern.images.events import Emit, Event, Result
@@ -26,7 +26,8 @@ _DEFAULT_SECONDS = 20.0
 class Plan:
     """What there is and what must be built.
 
-    ``todo`` maps an image to why: ``missing``, ``changed`` or ``forced``.
+    ``todo`` maps an image to why: ``missing``, ``changed`` or ``forced``; ``elsewhere`` maps one that is
+    here under another name only to its id: it gets its name, and is not built.
     """
 
     images: Mapping[str, Image]
@@ -34,6 +35,7 @@ class Plan:
     digests: Mapping[str, str]
     sizes: Mapping[str, int]
     todo: Mapping[str, str]
+    elsewhere: Mapping[str, str]
 
     @property
     def parents(self) -> dict[str, tuple[str, ...]]:
@@ -59,24 +61,29 @@ def plan(
     digests: dict[str, str] = {}
     for name in graph.order({name: image.parents for name, image in images.items()}):
         digests[name] = digest(images[name], contexts[name], digests)
-    actual = {
-        tag: (found["Labels"].get(HASH_LABEL, ""), found["Size"])
-        for found in docker_client.images(filters={"label": HASH_LABEL})
-        for tag in found.get("RepoTags") or ()
-    }
+    listed = docker_client.images(filters={"label": HASH_LABEL})
+    found = [one for one in listed if any(one.get("RepoTags") or ())]
+    found.sort(key=lambda one: one["Created"])
+    actual = {tag: one["Labels"][HASH_LABEL] for one in found for tag in one["RepoTags"]}
+    # The newest of each content.
+    same = {one["Labels"][HASH_LABEL]: one for one in found}
     chosen = set(images if wanted is None else wanted)
     todo: dict[str, str] = {}
+    elsewhere: dict[str, str] = {}
     open_names = list(chosen)
     while open_names:
         name = open_names.pop()
-        have, _ = actual.get(images[name].full_name, (None, 0))
+        have = actual.get(images[name].full_name)
         forced = force and name in chosen
         if name in todo or (have == digests[name] and not forced):
             continue
+        if digests[name] in same and not forced:
+            elsewhere[name] = same[digests[name]]["Id"]
+            continue
         todo[name] = "missing" if have is None else "forced" if have == digests[name] else "changed"
         open_names += images[name].parents
-    sizes = {name: actual.get(image.full_name, ("", 0))[1] for name, image in images.items()}
-    return Plan(images, contexts, digests, sizes, todo)
+    sizes = {name: same.get(one, {}).get("Size", 0) for name, one in digests.items()}
+    return Plan(images, contexts, digests, sizes, todo, elsewhere)
 
 
 def build(
@@ -88,7 +95,7 @@ def build(
 ) -> dict[str, Result]:
     """Build what a plan says.
 
-    An image starts when its parents are there. What needs a failed image is skipped, the rest
+    What is here under another name gets its own. An image starts when its parents are there. What needs a failed image is skipped, the rest
     goes on. All events come from the calling thread.
 
     :param emit: Receives every event.
@@ -100,6 +107,7 @@ def build(
         for name, image in made.images.items()
         if name not in made.todo
     }
+    _name(made)
     if not made.todo:
         return results
     past = durations(options)
@@ -147,6 +155,16 @@ def build(
             progress(event)
     _remember(options, past, results)
     return dict(sorted(results.items()))
+
+
+def _name(made: Plan) -> None:
+    """Give images that are here under another name only the name that they have now."""
+    if made.elsewhere:
+        docker_client = client()
+        for name, image_id in made.elsewhere.items():
+            repository, _, tag = made.images[name].full_name.rpartition(":")
+            docker_client.tag(image_id, repository, tag)
+        docker_client.close()
 
 
 def durations(options: Options) -> dict[str, float]:

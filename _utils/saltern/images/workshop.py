@@ -39,7 +39,7 @@ class Workshop:
 
     def render(self, names: Names = ()) -> dict[str, str]:
         """Return image name to Dockerfile (or script) of the named images; none: of all."""
-        images = render(self.catalog, self.options, names) if names else self.images
+        images = self._rendered(names)
         return {name: image.text for name, image in images.items() if not names or name in names}
 
     def write(self, directory: Path, names: Names = ()) -> dict[str, str]:
@@ -55,11 +55,15 @@ class Workshop:
 
     def plan(self, names: Names = (), force: bool = False) -> schedule.Plan:
         """Return what must be built, and why. Asks Docker once."""
-        images = render(self.catalog, self.options, names) if names else self.images
         docker_client = client()
         try:
             return schedule.plan(
-                images, self.catalog, self.options, docker_client, names or None, force
+                self._rendered(names),
+                self.catalog,
+                self.options,
+                docker_client,
+                names or None,
+                force,
             )
         finally:
             docker_client.close()
@@ -86,19 +90,19 @@ class Workshop:
         """Push to the registry; return image name to digest (``sha256:...``)."""
         if not self.options.registry:
             raise SalternError("saltern:images:registry is empty: name the registry to push to")
-        local = self.options.changed(registry="")
+        local = render(self.catalog, self.options.changed(registry=""), names or None)
 
-        def push(docker_client: Any, name: str) -> str:
-            full_name, built_as = self.options.name(name), local.name(name)
-            return registry.push(docker_client, full_name, self.options.retries, built_as)
+        def push(docker_client: Any, image: Image) -> str:
+            built_as = local[image.name].full_name
+            return registry.push(docker_client, image.full_name, self.options.retries, built_as)
 
         return self._each(push, names)
 
     def pull(self, names: Names = ()) -> dict[str, str]:
         """Pull from the registry; return image name to image id."""
 
-        def pull(docker_client: Any, name: str) -> str:
-            return registry.pull(docker_client, self.options.name(name), self.options.retries)
+        def pull(docker_client: Any, image: Image) -> str:
+            return registry.pull(docker_client, image.full_name, self.options.retries)
 
         return self._each(pull, names)
 
@@ -108,27 +112,36 @@ class Workshop:
         :returns: ``total``, ``images`` (name to ``size``, and ``own``: what no other image of the
             tree has), and ``missing`` (names that are not built).
         """
-        wanted = self._names(names)
+        wanted = {name: image.full_name for name, image in self._chosen(names).items()}
         docker_client = client()
         try:
-            return sizes.sizes(docker_client, {name: self.options.name(name) for name in wanted})
+            return sizes.sizes(docker_client, wanted)
         finally:
             docker_client.close()
 
-    def _each(self, action: Callable[[Any, str], str], names: Names) -> dict[str, str]:
+    def name(self, image: str) -> str:
+        """Return the full name of an image."""
+        return self._rendered([image])[image].full_name
+
+    def _each(self, action: Callable[[Any, Image], str], names: Names) -> dict[str, str]:
+        images = self._chosen(names)
         docker_client = client()
         try:
-            return {name: action(docker_client, name) for name in self._names(names)}
+            return {name: action(docker_client, image) for name, image in images.items()}
         finally:
             docker_client.close()
 
-    def _names(self, names: Names) -> list[str]:
+    def _rendered(self, names: Names) -> dict[str, Image]:
+        """The named images and what they need, rendered; without names all."""
+        return render(self.catalog, self.options, names) if names else self.images
+
+    def _chosen(self, names: Names) -> dict[str, Image]:
         """The named images, or all that are deployed."""
-        if names:
-            return [self.catalog.folder(name).name for name in names]
-        return [
-            name for name, image in self.images.items() if not image.folder.data.get("internal")
-        ]
+        return {
+            name: image
+            for name, image in self._rendered(names).items()
+            if (name in names if names else not image.folder.data.get("internal"))
+        }
 
 
 def table(results: Mapping[str, Result]) -> dict[str, str]:
@@ -170,17 +183,3 @@ def find_root(opts: Mapping[str, Any], root: str | None = None) -> Path:
         "there is no folder of images: run this in the checkout, set images of the ext_pillar saltern in "
         "the master's configuration, or give root=/path/to/images"
     )
-
-
-def defaults(opts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the folders of a host that is configured to keep things elsewhere than by default."""
-    roots = opts.get("saltern", {})
-    found = {}
-    if "etc" in roots:
-        found |= {
-            "overrides": f"{roots['etc']}/overrides",
-            "patches": f"{roots['etc']}/overrides/patches",
-        }
-    if "var" in roots:
-        found["state_dir"] = f"{roots['var']}/build"
-    return found
