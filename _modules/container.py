@@ -120,7 +120,7 @@ def plan(
 
     .. code-block:: bash
 
-        salt-call container.plan memcached service=memcached image=saltern/memcached:2026.2
+        salt-call container.plan memcached service=memcached image=saltern/memcached:debian-trixie
     """
     with _errors():
         wanted = _spec(name=name, image=image, **spec)
@@ -147,7 +147,7 @@ def running(
 
     .. code-block:: bash
 
-        salt-call container.running memcached service=memcached image=saltern/memcached:2026.2
+        salt-call container.running memcached service=memcached image=saltern/memcached:debian-trixie
     """
     with _errors():
         wanted = _spec(name=name, image=image, **spec)

@@ -58,7 +58,7 @@ def running(
           container.running:
             - name: memcached
             - service: memcached
-            - image: saltern/memcached:2026.2
+            - image: saltern/memcached:debian-trixie
             - command: [memcached, -l, 127.0.0.1]
             - healthcheck: {test: [healthcheck, tcp, 127.0.0.1, "11211"]}
     """

@@ -292,7 +292,8 @@ def write_master(master: Settings) -> formulas.Catalog:
         ignored = shutil.ignore_patterns("__pycache__", "cloud.sls")
         shutil.copytree(ROOT / name, master.checkout / name, ignore=ignored)
     shutil.copytree(ROOT / "images/locks", master.checkout / "images/locks")
-    shutil.copy(ROOT / "images/users.yml", master.checkout / "images")
+    for name in ("distros.yml", "releases.yml", "users.yml"):
+        shutil.copy(ROOT / "images" / name, master.checkout / "images")
     for place in (master.etc / "pillar", master.etc / "overrides/_modules", master.log):
         place.mkdir(parents=True)
     for name, text in STAND_INS.items():

@@ -236,7 +236,7 @@ class Bed:
     def _registry(self) -> str:
         port = {"5000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.settings["push_port"])}]}
         body = {
-            "Image": Options().name("registry"),
+            "Image": _image("registry"),
             "ExposedPorts": {"5000/tcp": {}},
             "HostConfig": {
                 "Binds": [f"{self.machine.full('registry')}:/var/lib/registry"],
@@ -259,7 +259,7 @@ class Bed:
 
     def _ensure_host(self, name: str, address: str, mounts: Sequence[str] = ()) -> str:
         bare = name in self.settings.get("bare", [])
-        image = Options().name("testbed-bare" if bare else "testbed-host")
+        image = _image("testbed-bare" if bare else "testbed-host")
         volume = f"{name}-docker"
         # As any machine of a company has its CA.
         bundle = [f"{BUNDLE}:{BUNDLE}:ro"] if BUNDLE.exists() else []
@@ -327,7 +327,7 @@ class Bed:
 
     def _push(self) -> str:
         wanted = self.wanted()
-        here = Options(release=wanted.settings["release"])
+        here = Workshop(ROOT / "images", Options(release=wanted.settings["release"]))
         built = {tag for one in self.machine.api.images() for tag in one["RepoTags"] or ()}
         names = [one for one in wanted.images if here.name(one) in built]
         missing = sorted(set(wanted.images) - set(names))
@@ -348,6 +348,10 @@ class Bed:
             self.run("master", "rm", "/etc/saltern/bootstrap.stamp")
             raise SalternError(f"orch.bootstrap_servers failed:\n{done.err[-4000:]}")
         return "hosts prepared, their minions answer"
+
+
+def _image(name: str) -> str:
+    return Workshop(ROOT / "images", Options()).name(name)
 
 
 def _digest(path: Path) -> str:

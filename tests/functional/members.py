@@ -182,7 +182,8 @@ class Members:
     ) -> tuple[dict[str, Any], templates.Context | None]:
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         certify(made, self.certificates)
-        view = made.view(host, {**self._secrets, "certificates": self.certificates}, users)
+        stored = {**self._secrets, "certificates": self.certificates}
+        view = made.view(host, stored, users, clouds.TAGS)
         if not service:
             return view, None
         networks = (("eth0", f"{self.address(host)}/24"),)

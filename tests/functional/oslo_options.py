@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saltern import formulas, oslo, tasks
+from saltern.images.options import Options
 
 ROOT = Path(__file__).parents[2]
 _NOTE = "# What oslo.config knows, see _utils/saltern/oslo.py; written by tests/functional/oslo_options.py.\n"
@@ -34,7 +35,7 @@ def services() -> formulas.Catalog:
 def generated(formula: formulas.Formula) -> dict[str, Any]:
     """Return the options that the service's image knows."""
     (check,) = tasks.of_phase(formula, "check").values()
-    image = f"saltern/{check['image']}:2026.2"
+    image = Options().name(check["image"])
     program = ["/opt/saltern/bin/python3", "-W", "ignore", "-c", _PROGRAM, "--format", "json"]
     lists = [f"--namespace={one}" for one in formula["oslo"]["namespaces"]]
     command = ["docker", "run", "--rm", "--network", "host", image, *program, *lists]

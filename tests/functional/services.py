@@ -95,7 +95,7 @@ class Deployment:
         assert not made.problems, made.problems
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         stored = {self.service: secrets, "certificates": self._certificates(made)}
-        view = made.view(self.host, stored, users)
+        view = made.view(self.host, stored, users, clouds.TAGS)
         context = templates.Context(view, self.service, templates.Machine(cpus=2, memory_mb=4096))
         context["prefix"] = self._loaded.opts["saltern"]["prefix"]
         formula = view["formulas"][self.service]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ class Minion:
         (root / "images/locks").mkdir(parents=True)
         (root / "images/locks/2026.2.txt").write_text("")
         (root / "images/users.yml").write_text("{}")
+        for name in ("distros.yml", "releases.yml"):
+            shutil.copy(ROOT / "images" / name, root / "images")
         (root / "pillar").mkdir()
         (root / "pillar/top.sls").write_text("base: {'*': [cloud]}")
         self.pillar(CLOUD)

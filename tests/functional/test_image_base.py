@@ -27,7 +27,7 @@ def base() -> str:
     shop = Workshop(ROOT, Options())
     results = shop.build(["base"], lambda event: None)
     assert not failure(results), failure(results)
-    return shop.options.name("base")
+    return shop.name("base")
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ def write(top: Path, name: str, text: str) -> None:
 
 def shop(top: Path, **changes) -> Workshop:
     folders = {key: str(top / key) for key in ("overrides", "patches", "log_dir", "state_dir")}
-    options = Options(release="1.0", namespace=NAMESPACE, **{"retries": 0} | folders | changes)
+    given = {"release": "1.0", "namespace": NAMESPACE, "retries": 0}
+    options = Options(**given | folders | changes)
     return Workshop(top / "images", options)
 
 
@@ -93,6 +94,38 @@ def test_a_named_image_brings_its_parents_only(tree):
 def test_force_builds_a_current_image_again(tree):
     shop(tree).build(["one"], lambda event: None)
     assert shop(tree).plan(["one"], force=True).todo == {"one": "forced"}
+
+
+def test_another_name_of_the_same_image_is_given_to_it_and_nothing_is_built(tree):
+    first, other = shop(tree), shop(tree, tag="other")
+    first.build((), lambda event: None)
+    made = other.plan()
+    assert made.todo == {}
+    assert set(made.elsewhere) == set(first.images)
+    assert set(statuses(other.build((), lambda event: None)).values()) == {"current"}
+    api = docker.APIClient(version="auto")
+    for name in first.images:
+        assert api.inspect_image(first.name(name)) == api.inspect_image(other.name(name))
+    assert other.plan().elsewhere == {}
+    assert other.plan(["one"], force=True).todo == {"one": "forced"}
+
+
+def test_another_release_builds_what_depends_on_it_and_nothing_else(tree):
+    both = FILES["releases.yml"] + '"2.0": {codename: second, upgrade_from: ["1.0"]}\n'
+    write(tree, "releases.yml", both)
+    write(tree, "locks/2.0.txt", "")
+    write(tree, "one/Dockerfile.j2", "FROM {{ image('base') }}\nRUN echo {{ release }} >/one\n")
+    shop(tree).build((), lambda event: None)
+    later = shop(tree, release="2.0")
+    assert later.plan().todo == {"one": "missing", "two": "missing"}
+    assert later.plan().elsewhere == {}
+    later.build((), lambda event: None)
+    api = docker.APIClient(version="auto")
+    labels = {
+        name: api.inspect_image(later.name(name))["Config"]["Labels"]["saltern.release"]
+        for name in later.images
+    }
+    assert labels == {"rootfs": "", "base": "", "other": "", "one": "2.0", "two": "2.0"}
 
 
 def test_a_failure_names_image_step_and_last_lines_and_spares_the_rest(tree):

@@ -42,10 +42,9 @@ def test_the_lock_has_all_that_the_images_need(tmp_path: Path, release: str) -> 
                 (tmp_path / "locks" / name).mkdir(parents=True, exist_ok=True)
                 (tmp_path / "locks" / name / file).write_bytes(text)
                 packages.update(image.variables["build_packages"])
-    options = shop.options.changed(release=Options().release)
     client = docker.from_env(timeout=3600)
     said = client.containers.run(
-        options.name("openstack-builder"),
+        Workshop(ROOT, Options()).name("openstack-builder"),
         ["bash", "-c", RESOLVE],
         environment={"PACKAGES": " ".join(sorted(packages))},
         volumes=[f"{tmp_path}/locks:/locks:ro"],

@@ -46,7 +46,7 @@ def run() -> Callable[..., str]:
         options = {"read_only": True, "cap_drop": ["ALL"], "network_mode": "none"}
         environment["OS_NOVA_DISABLE_EVENTLET_PATCHING"] = "true"
         return client.containers.run(
-            shop.options.name("nova"),
+            shop.name("nova"),
             ["bash", "-c", script],
             remove=True,
             tmpfs=dict.fromkeys(["/tmp", "/etc/nova", "/var/lib/nova"], "mode=1777"),

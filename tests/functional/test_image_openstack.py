@@ -31,7 +31,7 @@ def run(shop):
     def run(image: str, *command: str, **more) -> str:
         """Run as strictly as the product does; return what was printed."""
         options = {"read_only": True, "cap_drop": ["ALL"], "network_mode": "none"} | more
-        name = shop.options.name(image)
+        name = shop.name(image)
         return client.containers.run(name, list(command), remove=True, **options).decode()
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import clouds
 import pymysql
 import pytest
 
@@ -126,7 +127,7 @@ def test_a_mistaken_option_brings_the_old_server_back(mariadb: Deployment) -> No
 
 def run_in_volume(mariadb: Deployment, volume: str, script: str) -> None:
     """Run a shell script in a container of the image that has only the data volume."""
-    image = mariadb.api.inspect_image(f"{NAMESPACE}/mariadb:2026.2")["Id"]
+    image = mariadb.api.inspect_image(clouds.image("mariadb", NAMESPACE))["Id"]
     config = mariadb.api.create_host_config(binds=[volume])
     made = mariadb.api.create_container(image, ["sh", "-c", script], host_config=config)
     mariadb.api.start(made)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
+import clouds
 import pytest
 import yaml
 
@@ -37,7 +38,7 @@ print(json.dumps([[conf.secrets[name] for name in names if name[0] == "o"],
 
 def read(text: str) -> list:
     """Return what oslo.config reads in a file: the secrets, a list option, a repeated one."""
-    image = "saltern/keystone:2026.2"
+    image = clouds.image("keystone")
     program = ["/opt/saltern/bin/python3", "-W", "ignore", "-c", READER]
     command = ["docker", "run", "--rm", "--interactive", "--network", "host", image, *program]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)

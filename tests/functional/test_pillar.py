@@ -51,6 +51,8 @@ class Master:
         (root / "images/locks").mkdir(parents=True)
         (root / "images/locks/2026.2.txt").touch()
         (root / "images/users.yml").write_text("{}")
+        for name in ("distros.yml", "releases.yml"):
+            shutil.copy(ROOT / "images" / name, root / "images")
         (root / "secrets.yml").touch(0o600)
         (root / "secrets.yml").write_text("tiny: {password: verysecretvalue}\n")
         self.pillars.mkdir()

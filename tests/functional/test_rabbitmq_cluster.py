@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import clouds
 import pika
 import pytest
 
@@ -207,7 +208,7 @@ def test_clients_go_on_by_tls_when_the_first_broker_is_lost(
     (tmp_path / "ca.pem").write_text(rabbitmq.certificates["ca"])
     mounts = [f"{tmp_path / name}:/{name}:ro" for name in ("url", "ca.pem")]
     client = rabbitmq.api.create_container(
-        f"{NAMESPACE}/openstack-base:2026.2",
+        clouds.image("openstack-base", NAMESPACE),
         ["python3", "-c", CASTS],
         name=rabbitmq.name("one", "client"),
         host_config=rabbitmq.api.create_host_config(

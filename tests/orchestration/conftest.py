@@ -298,6 +298,8 @@ def _files(folder: Path) -> None:
     (folder / "images/locks").mkdir(parents=True)
     (folder / "images/locks/2026.2.txt").touch()
     (folder / "images/users.yml").write_text("{}\n")
+    for name in ("distros.yml", "releases.yml"):
+        shutil.copy(ROOT / "images" / name, folder / "images")
     (folder / "pillar").mkdir()
     shutil.copy(ROOT / "pillar/top.sls", folder / "pillar")
     (folder / "config").mkdir()

@@ -9,8 +9,12 @@ from typing import Any
 import yaml
 
 from saltern import certificates, cloud, formulas, secrets, validate
+from saltern.images.options import Options
+from saltern.images.tags import tags
 
 ROOT = Path(__file__).parents[2]
+# Of images that are the same for every release.
+TAGS = tags(ROOT / "images", Options())
 # The example pillars, and both with the other one of what exists twice.
 _EXAMPLES = {
     "all-in-one": ROOT / "pillar/cloud.sls",
@@ -76,7 +80,12 @@ def view(topology: str, host: str) -> dict[str, Any]:
     stored["libvirt"]["ceph_key"] = "AQBaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=="
     stored["certificates"] = _certificates(topology)
     users = yaml.safe_load((ROOT / "images/users.yml").read_text())
-    return load(topology).view(host, stored, users)
+    return load(topology).view(host, stored, users, TAGS)
+
+
+def image(name: str, namespace: str = "saltern") -> str:
+    """Return the full name of an image."""
+    return Options(namespace=namespace).name(name, TAGS.get(name, ""))
 
 
 @functools.cache

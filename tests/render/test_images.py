@@ -9,7 +9,7 @@ import pytest
 
 from saltern.images import graph
 from saltern.images.catalog import Catalog
-from saltern.images.context import PYTHON, context
+from saltern.images.context import PYTHON, context, digest
 from saltern.images.options import Options, schema
 from saltern.images.render import render
 
@@ -143,6 +143,36 @@ def test_every_lock_has_the_versions_of_what_each_image_names(tmp_path, release)
         files = context(image, catalog, options).files
         if image.variables["project"] or image.variables["python"]:
             assert f"{PYTHON}/constraints.txt" in files, name
+
+
+@pytest.mark.parametrize(
+    ("base", "install_type"), list(itertools.product(["debian", "centos"], TYPES))
+)
+def test_infrastructure_is_the_same_for_every_release(tmp_path, base, install_type):
+    found: dict[str, list[set[str]]] = {}
+    for release in RELEASES:
+        catalog, options, images = tree(
+            tmp_path, release=release, base=base, install_type=install_type
+        )
+        hashes: dict[str, str] = {}
+        for name in graph.order({name: image.parents for name, image in images.items()}):
+            made = context(images[name], catalog, options)
+            hashes[name] = digest(images[name], made, hashes)
+            names, contents = found.setdefault(name, [set(), set()])
+            names.add(images[name].full_name)
+            contents.add(hashes[name])
+    same = {name for name, (names, _) in found.items() if len(names) == 1}
+    assert same >= {"base", "haproxy", "keepalived", "libvirt", "mariadb", "memcached", "rabbitmq"}
+    for name, (names, contents) in found.items():
+        assert len(names) == len(contents) == (1 if name in same else len(RELEASES)), name
+    if install_type == "source":
+        assert not same & {
+            "openstack-builder",
+            "openstack-base",
+            "keystone",
+            "nova-compute",
+            "demo",
+        }
 
 
 def test_user_numbers_are_unique():

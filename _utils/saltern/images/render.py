@@ -154,9 +154,7 @@ class _Renderer:
         if not folder.bootstrap:
             text = _with_extra_packages(text, variables["_extra_install"])
             stages = tuple(dockerfile.parse(text, f"images/{name}/{folder.template.name}"))
-            parents = [
-                used.images[one] for one in dockerfile.sources(stages) if one in used.images
-            ]
+            parents = [used.images[one] for one in dockerfile.sources(stages) if one in used.images]
             # The image that it runs on comes first, builder stages after it.
             runs_on = used.images.get(dockerfile.runs_on(stages))
             parents.sort(key=lambda parent: parent != runs_on)
@@ -189,7 +187,9 @@ class _Renderer:
         extra = options.extra_packages.get(folder.name, [])
         variables: dict[str, Any] = {
             # Without the release, whose use is noted.
-            "options": SimpleNamespace(**{key: getattr(options, key) for key in schema()["properties"]}),
+            "options": SimpleNamespace(
+                **{key: getattr(options, key) for key in schema()["properties"]}
+            ),
             "name": folder.name,
             "release": _Noted(options.release, used.note_release),
             "codename": _Noted(self.catalog.codenames.get(options.release, ""), used.note_release),

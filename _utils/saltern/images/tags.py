@@ -29,9 +29,12 @@ def tags(root: Path, options: Options) -> dict[str, str]:
     made_of = (options, times(root, options))
     if _kept[0] != made_of:
         images = render(Catalog(root, options), options).values()
-        _kept = made_of, {
-            image.name: image.full_name.rpartition(":")[2]
-            for image in images
-            if not image.release and not image.folder.data.get("internal")
-        }
+        _kept = (
+            made_of,
+            {
+                image.name: image.full_name.rpartition(":")[2]
+                for image in images
+                if not image.release and not image.folder.data.get("internal")
+            },
+        )
     return _kept[1]

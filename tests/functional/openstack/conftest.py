@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
+import clouds
 import docker
 import pytest
 import yaml
 
-from .small_cloud import CHECKOUT, EXTERNAL, HOST, INTERNAL, PREFIX, RELEASE, SERVICES, SmallCloud
+from .small_cloud import CHECKOUT, EXTERNAL, HOST, INTERNAL, PREFIX, SERVICES, SmallCloud
 
 
 @pytest.fixture(scope="session")
@@ -17,12 +18,11 @@ def small_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallCloud
     """Deploy MariaDB, memcached, HAProxy, the toolbox, Keystone and Glance once for all tests."""
     root = tmp_path_factory.mktemp("small")
     api = docker.APIClient(version="auto")
-    missing = [one for one in SERVICES if not api.images(f"saltern/{one}:{RELEASE}")]
+    missing = [one for one in SERVICES if not api.images(clouds.image(one))]
     if missing:
         pytest.skip(f"images are not built: {', '.join(missing)}; run salt-run image.build")
     hosts = {"small": {"address": HOST, "roles": ["control"]}}
     settings = {
-        "release": RELEASE,
         "internal_address": INTERNAL,
         "external_address": EXTERNAL,
         "hosts": hosts,

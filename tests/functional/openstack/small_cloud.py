@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import clouds
 import docker
 import yaml
 
@@ -26,7 +27,6 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 PREFIX = "salterntest-small-"
 INTERNAL, HOST, EXTERNAL = "127.9.0.1", "127.9.0.2", "127.9.0.3"
 SERVICES = ["mariadb", "memcached", "haproxy", "toolbox", "keystone", "glance"]
-RELEASE = "2026.2"
 
 
 @dataclass
@@ -161,5 +161,5 @@ class SmallCloud:
         described = cloud.load(self.pillar, catalog)
         assert not described.problems, [str(one) for one in described.problems]
         users = yaml.safe_load((CHECKOUT / "images/users.yml").read_text())
-        view = {**self.pillar, "cloud": described.view("small", self.secrets, users)}
+        view = {**self.pillar, "cloud": described.view("small", self.secrets, users, clouds.TAGS)}
         (self.root / "pillar/view.sls").write_text("#!json\n" + json.dumps(view))
