@@ -94,7 +94,7 @@ class _Noted(UserString):
         self._tell = tell
 
     @property
-    def data(self) -> str:  # type: ignore[override]
+    def data(self) -> str:
         """The text: all that one can do with it comes by here."""
         self._tell()
         return self._text

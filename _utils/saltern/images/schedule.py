@@ -95,8 +95,8 @@ def build(
 ) -> dict[str, Result]:
     """Build what a plan says.
 
-    What is here under another name gets its own. An image starts when its parents are there. What needs a failed image is skipped, the rest
-    goes on. All events come from the calling thread.
+    What is here under another name gets its own. An image starts when its parents are there. What
+    needs a failed image is skipped, the rest goes on. All events come from the calling thread.
 
     :param emit: Receives every event.
     :param tick: Called every second in which nothing happens.
