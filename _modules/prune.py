@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,16 @@ from salt.exceptions import CommandExecutionError
 from saltern import host, prune
 from saltern.containers.engine import ConflictError, Engine, NotFoundError
 from saltern.errors import SalternError
-from saltern.images.options import image_name
+from saltern.images.options import image_name, is_image_name
 
 # A folder that is still being written is younger.
 _UNFINISHED_SECONDS = 3600
 
 
-def unneeded(keep: list[str] | None = None) -> dict[str, Any]:
+def unneeded(digests: dict[str, str] | None = None) -> dict[str, Any]:
     """Return what :py:func:`remove` would remove.
 
-    :param keep: Names of images that are kept whatever else speaks against it.
+    :param digests: Full image names to the digests that the registry gave last: those of wanted images are kept.
     :returns: ``generations``: service to digests; ``images``: names, ids of images that have none;
         ``bytes``: room that this would give at least.
     :raises CommandExecutionError: Docker does not answer, or the pillar is wrong.
@@ -36,17 +37,17 @@ def unneeded(keep: list[str] | None = None) -> dict[str, Any]:
         salt '*' prune.unneeded
     """
     with _errors():
-        folders, images = _found(Engine(), keep or ())
+        folders, images = _found(Engine(), digests or {})
         bytes_ = sum(one.bytes for one in images) + sum(map(_bytes, folders))
         return _answer(folders, [name for one in images for name in one.names], bytes_)
 
 
-def remove(keep: list[str] | None = None) -> dict[str, Any]:
+def remove(digests: dict[str, str] | None = None) -> dict[str, Any]:
     """Remove configuration generations and images that no container and no way back needs.
 
     Of images only those go whose names are this cloud's. What Docker still needs for another image stays.
 
-    :param keep: As for :py:func:`unneeded`.
+    :param digests: As for :py:func:`unneeded`.
     :returns: As :py:func:`unneeded`, of what is gone.
     :raises CommandExecutionError: Docker does not answer, or the pillar is wrong.
 
@@ -58,7 +59,7 @@ def remove(keep: list[str] | None = None) -> dict[str, Any]:
     """
     with _errors():
         engine = Engine()
-        folders, images = _found(engine, keep or ())
+        folders, images = _found(engine, digests or {})
         freed = sum(map(_bytes, folders))
         for folder in folders:
             shutil.rmtree(folder)
@@ -72,10 +73,11 @@ def remove(keep: list[str] | None = None) -> dict[str, Any]:
         return _answer(folders, gone, max(freed, 0))
 
 
-def _found(engine: Engine, keep: Collection[str]) -> tuple[list[Path], list[prune.Image]]:
+def _found(engine: Engine, digests: Mapping[str, str]) -> tuple[list[Path], list[prune.Image]]:
     """Return the folders of generations and the images that are not needed."""
     cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    needed = {*_of_ways_back(), *keep}
+    wanted = functools.partial(is_image_name, cloud)
+    needed = {*_of_ways_back(), *prune.exact(digests, wanted)}
     used: dict[str, set[str]] = {}
     for one in __salt__["container.snapshot"]():
         used.setdefault(one["service"], set()).add(one["config"])
@@ -84,9 +86,9 @@ def _found(engine: Engine, keep: Collection[str]) -> tuple[list[Path], list[prun
         for parent in sorted(_below(Path(host.root("etc", __opts__), "services")))
         for folder in _folders(parent, used.get(parent.name, set()), needed)
     ]
-    repository, _, tag = image_name(cloud, "").rpartition(":")
+    repository = image_name(cloud, "").rpartition(":")[0]
     listed, containers = engine.image_usage()
-    return folders, prune.images(listed, containers, repository, tag, needed)
+    return folders, prune.images(listed, containers, repository, wanted, needed)
 
 
 def _folders(parent: Path, used: Collection[str], needed: Collection[str]) -> list[Path]:

@@ -488,10 +488,9 @@ def pruned(name: str, deadline: float = 900) -> dict[str, Any]:
     """
     with _phase(name) as (phase, ret):
         run, tested = _run(), __opts__["test"]
-        path = Path(root("var", __opts__), "digests.json")
-        keep = pull.exact(pins.read(path), run.cloud.settings)
+        digests = pins.read(Path(root("var", __opts__), "digests.json"))
         function = "prune.unneeded" if tested else "prune.remove"
-        calls = {host: {"keep": keep} for host in run.hosts}
+        calls = {host: {"digests": digests} for host in run.hosts}
         freed = run.fleet.call(phase, function, calls, deadline)
         phase.table(prune.text(freed, tested))
         ret["changes"] = {

@@ -6,7 +6,7 @@ image that were in use before, and all that the records of replaced containers n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ def images(
     listed: Sequence[Mapping[str, Any]],
     used: Collection[str],
     repository: str,
-    tag: str,
+    wanted: Callable[[str], bool],
     needed: Collection[str],
 ) -> list[Image]:
     """Return the images of a cloud that are not needed.
@@ -68,7 +68,7 @@ def images(
     :param listed: Images in the words of ``GET /system/df``.
     :param used: Ids of the images of all containers.
     :param repository: How the names of all images of this cloud begin; none else is looked at.
-    :param tag: The tag that the pillar wants: all images that have it are kept.
+    :param wanted: Whether a name is one that the pillar wants: images that have such a name are kept.
     :param needed: Names and ids, among other words, that a way back needs.
     """
     unneeded = []
@@ -79,9 +79,8 @@ def images(
         said = (one.get("Labels") or {}).get(NAME_LABEL, "")
         own = [name for name in tags if name.startswith(repository)]
         of_cloud = own or [name for name in (*digests, said) if name.startswith(repository)]
-        wanted = any(name.rpartition(":")[2] == tag for name in own)
         # An image without a name of this cloud that has one of another's is that one's.
-        if not of_cloud or (tags and not own) or one["Id"] in used or wanted:
+        if not of_cloud or (tags and not own) or one["Id"] in used or any(map(wanted, own)):
             continue
         if needed & {*tags, *digests, one["Id"]}:
             continue
@@ -92,6 +91,17 @@ def images(
         alone = one["Size"] - max(one.get("SharedSize", 0), 0)
         unneeded.append(Image(tuple(own) or (one["Id"],), alone))
     return unneeded
+
+
+def exact(digests: Mapping[str, str], wanted: Callable[[str], bool]) -> list[str]:
+    """Return the names by which the registry gave the images that are wanted now, each with its digest.
+
+    :param digests: Full image names to digests.
+    :param wanted: As for :func:`images`.
+    """
+    return [
+        f"{name.rpartition(':')[0]}@{digest}" for name, digest in digests.items() if wanted(name)
+    ]
 
 
 def _repository(name: str) -> str:

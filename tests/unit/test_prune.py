@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+
 from saltern import prune
-from saltern.images.pull import exact
+from saltern.images.options import is_image_name
 
 OURS = "reg:5000/saltern/"
 
@@ -23,8 +25,13 @@ def image(number, *tags, digests=(), labels=None, shared=0):
 
 def unneeded(*listed, used=(), needed=()):
     """Return the names of the images that go."""
-    found = prune.images(listed, {f"sha256:{one}" for one in used}, OURS, "3", set(needed))
+    found = prune.images(listed, {f"sha256:{one}" for one in used}, OURS, wanted, set(needed))
     return [name for one in found for name in one.names]
+
+
+def wanted(name):
+    """Say that images with tag 3 are wanted."""
+    return name.rpartition(":")[2] == "3"
 
 
 def nova(tag):
@@ -69,7 +76,9 @@ def test_what_a_way_back_names_stays_by_whatever_name():
 
 
 def test_only_what_an_image_does_not_share_is_room():
-    found = prune.images([image(2, nova(2)), image(1, nova(1), shared=70)], set(), OURS, "3", set())
+    found = prune.images(
+        [image(2, nova(2)), image(1, nova(1), shared=70)], set(), OURS, wanted, set()
+    )
     assert [one.bytes for one in found] == [30]
 
 
@@ -98,10 +107,14 @@ def test_it_says_what_each_host_freed():
 
 
 def test_what_the_registry_gave_for_what_is_wanted_now_is_named_by_its_digest():
-    settings = {"release": "2026.2", "images": {"registry": "reg:5000"}}
+    tags = {"mariadb": "debian-trixie"}
+    cloud = {"release": "2026.2", "images": {"registry": "reg:5000", "tags": tags}}
     kept = {
         f"{OURS}nova:2026.2": "sha256:aa",
         f"{OURS}nova:2026.1": "sha256:bb",
-        "x:2026.2": "sha256:c",
+        f"{OURS}mariadb:2026.2": "sha256:cc",
+        f"{OURS}mariadb:debian-trixie": "sha256:dd",
+        "x:2026.2": "sha256:ee",
     }
-    assert exact(kept, settings) == [f"{OURS}nova@sha256:aa"]
+    found = prune.exact(kept, functools.partial(is_image_name, cloud))
+    assert found == [f"{OURS}nova@sha256:aa", f"{OURS}mariadb@sha256:dd"]

@@ -104,6 +104,16 @@ def image_name(cloud: Mapping[str, Any], image: str) -> str:
     return Options(release=cloud["release"], **named).name(image, tag)
 
 
+def is_image_name(cloud: Mapping[str, Any], name: str) -> bool:
+    """Return whether a cloud calls one of its images so now.
+
+    :param cloud: Pillar key ``cloud``.
+    :param name: A full name.
+    """
+    folder = name.rpartition(":")[0].rpartition("/")[2]
+    return image_name(cloud, folder) == name
+
+
 def folders(opts: Mapping[str, Any]) -> dict[str, str]:
     """Return the folders of a host that is configured to keep things elsewhere than by default.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from saltern import pins
 from saltern.fleet import Run
-from saltern.images.options import image_name
 from saltern.progress import Failure, Phase
 
 _BUILD = "salt-run image.build, or name a registry in the pillar: saltern:images:registry"
@@ -55,20 +54,6 @@ def digests(
         kept |= run.fleet.call(phase, "saltern.digests", {first: {"images": unknown}}, 120)[first]
         pins.write(path, kept)
     return kept
-
-
-def exact(kept: Mapping[str, str], settings: Mapping[str, Any]) -> list[str]:
-    """Return the names by which the registry gave the images that a cloud wants now, each with its digest.
-
-    :param kept: Full image names to digests.
-    :param settings: ``saltern`` of the pillar.
-    """
-    repository, _, tag = image_name(settings, "").rpartition(":")
-    return [
-        f"{name.rpartition(':')[0]}@{digest}"
-        for name, digest in kept.items()
-        if name.startswith(repository) and name.rpartition(":")[2] == tag
-    ]
 
 
 def pull(

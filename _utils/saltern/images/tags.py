@@ -14,7 +14,7 @@ _kept: tuple[Any, dict[str, str]] = (None, {})
 
 
 def tags(root: Path, options: Options) -> dict[str, str]:
-    """Return image to tag of all images that are deployed and whose build does not depend on the release.
+    """Return image to tag of all images whose build does not depend on the release.
 
     What an image's build depends on, only rendering it tells. It is kept for as long as no file changes: the
     pillars of many hosts are made of it.
@@ -34,7 +34,7 @@ def tags(root: Path, options: Options) -> dict[str, str]:
             {
                 image.name: image.full_name.rpartition(":")[2]
                 for image in images
-                if not image.release and not image.folder.data.get("internal")
+                if not image.release
             },
         )
     return _kept[1]
