@@ -7,8 +7,10 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, identity, secrets, templates
+from saltern import masking
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import identity, scope
 
 
 def differences(verify: bool = False, prune: bool | None = None) -> dict[str, dict[str, Any]]:
@@ -50,9 +52,9 @@ def register(verify: bool = False, prune: bool | None = None) -> dict[str, dict[
 def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
     """Run ``register`` in the toolbox with what is wanted on its standard input."""
     try:
-        cloud = host.cloud(__pillar__, __opts__)
-        own, client = (templates.provider(cloud, what) for what in ("identity", "client"))
-        context = host.context(own, __pillar__, __opts__, __grains__)
+        cloud = facts.cloud(__pillar__, __opts__)
+        own, client = (scope.provider(cloud, what) for what in ("identity", "client"))
+        context = facts.context(own, __pillar__, __opts__, __grains__)
         if prune is None:
             prune = context["options"]["prune_catalog"]
         wanted = json.dumps(identity.wanted(context, prune))
@@ -61,5 +63,5 @@ def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
     answer = __salt__["container.exec"](client, ["register", *arguments], stdin=wanted)
     if answer["retcode"]:
         text = answer["stderr"].strip() or f"register ended with status {answer['retcode']}"
-        raise CommandExecutionError(secrets.mask(text, __pillar__["cloud"]["secrets"]))
+        raise CommandExecutionError(masking.mask(text, __pillar__["cloud"]["secrets"]))
     return json.loads(answer["stdout"])["changes"]

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, files, host, tasks
+from saltern import files, paths
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import certificates, tasks
+from saltern.tls import pem
 
 # Seconds for a server to take a new certificate; a loaded host starts Keystone in a minute.
 _PATIENCE = 180
@@ -58,7 +61,7 @@ def write(service: str) -> dict[str, str]:
     found = differences(service)
     if not found:
         return found
-    running = _running(service, f"{folder}:{certificates.FOLDER}:ro")
+    running = _running(service, f"{folder}:{paths.TLS}:ro")
     renewed = running and found.get("host.pem") == "changed"
     shown = [port for port in _tls_ports(service) if _shown(port)] if renewed else []
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -73,7 +76,7 @@ def write(service: str) -> dict[str, str]:
     if found.keys() - {"bundle.pem"}:
         _reload(service, running)
     for port in shown:
-        _await(port, certificates.first(wanted["host.pem"][0]), service)
+        _await(port, pem.first(wanted["host.pem"][0]), service)
     return found
 
 
@@ -90,7 +93,7 @@ def deliver(services: list[str] | None = None) -> dict[str, dict[str, str]]:
         salt aio certificates.deliver
     """
     try:
-        formulas = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)["formulas"]
+        formulas = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)["formulas"]
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
     chosen = [
@@ -116,7 +119,7 @@ def _running(service: str, mount: str) -> set[str]:
 
 def _reload(service: str, running: set[str]) -> None:
     """Run what makes containers read new certificates in those that have them."""
-    formula = host.cloud(__pillar__, __opts__)["formulas"][service]
+    formula = facts.cloud(__pillar__, __opts__)["formulas"][service]
     for task in tasks.of_phase(formula, "reload").values():
         container = task["container"]
         if container not in running:
@@ -129,7 +132,7 @@ def _reload(service: str, running: set[str]) -> None:
 
 def _tls_ports(service: str) -> list[tuple[str, int]]:
     """Return where the service shows its host's certificate to HAProxy."""
-    cloud = host.cloud(__pillar__, __opts__)
+    cloud = facts.cloud(__pillar__, __opts__)
     ports = cloud["services"][service]["ports"].values() if cloud["tls"]["backend"] else []
     return [(cloud["host"]["address"], port["port"]) for port in ports if port.get("tls")]
 
@@ -145,7 +148,7 @@ def _shown(port: tuple[str, int]) -> str:
 def _await(port: tuple[str, int], certificate: bytes, service: str) -> None:
     """Wait until a new certificate is shown: servers start new processes for it."""
     end = time.monotonic() + _PATIENCE
-    while certificates.first(_shown(port)) != certificate:
+    while pem.first(_shown(port)) != certificate:
         if time.monotonic() > end:
             address = ":".join(map(str, port))
             raise CommandExecutionError(
@@ -158,11 +161,11 @@ def _await(port: tuple[str, int], certificate: bytes, service: str) -> None:
 def _wanted(service: str) -> tuple[Path, dict[str, tuple[str, int]], int]:
     """Return the folder of a service's certificates, its files with their modes, and their owner."""
     try:
-        cloud = host.cloud(__pillar__, __opts__)
+        cloud = facts.cloud(__pillar__, __opts__)
         wanted = certificates.delivery(cloud, service)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
-    folder = Path(host.root("var", __opts__), "certificates", service)
+    folder = Path(paths.root("var", __opts__), "certificates", service)
     return folder, wanted, cloud["formulas"][service]["uid"]
 
 

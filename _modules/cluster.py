@@ -11,10 +11,11 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, tasks, templates
 from saltern.containers import inside
 from saltern.errors import SalternError
-from saltern.images.options import image_name
+from saltern.host import facts as host
+from saltern.images.names import image_name
+from saltern.service import tasks, templates
 
 
 def members(services: list[str] | None = None) -> dict[str, dict[str, dict[str, bool]]]:
@@ -22,7 +23,7 @@ def members(services: list[str] | None = None) -> dict[str, dict[str, dict[str, 
 
     :param services: Names of services; None is all of this host.
     :returns: Service to container to ``data``, ``alone``, ``marked``, ``running``, ``healthy``, see
-        :class:`saltern.formation.Member`.
+        :class:`saltern.run.formation.Member`.
 
     CLI Example:
 

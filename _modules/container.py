@@ -25,7 +25,7 @@ from saltern.containers.plan import Plan
 from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
-from saltern.host import root
+from saltern.paths import root
 
 log = logging.getLogger(__name__)
 

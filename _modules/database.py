@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, templates
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import scope
 
 try:
     import pymysql
@@ -114,7 +115,7 @@ def _patiently(work: Callable[[], Result], patience: float) -> Result:
 def _wanted(service: str) -> tuple[list[str], str, str]:
     """Return the names of a service's databases, their user and that one's password."""
     try:
-        database = host.cloud(__pillar__, __opts__)["formulas"][service]["database"]
+        database = facts.cloud(__pillar__, __opts__)["formulas"][service]["database"]
         password = _context(service).secret(f"{service}.database_password")
     except (SalternError, KeyError) as error:
         raise CommandExecutionError(f"database of {service}: {error}") from error
@@ -123,21 +124,21 @@ def _wanted(service: str) -> tuple[list[str], str, str]:
 
 
 def _tls() -> bool:
-    return host.cloud(__pillar__, __opts__)["services"][_server()]["options"]["tls"]
+    return facts.cloud(__pillar__, __opts__)["services"][_server()]["options"]["tls"]
 
 
 def _server() -> str:
     """Return the service that has the databases."""
-    return templates.provider(host.cloud(__pillar__, __opts__), "database")
+    return scope.provider(facts.cloud(__pillar__, __opts__), "database")
 
 
 def _context(service: str) -> Any:
-    return host.context(service, __pillar__, __opts__, __grains__)
+    return facts.context(service, __pillar__, __opts__, __grains__)
 
 
 @contextlib.contextmanager
 def _connection(user: str, password: str, database: str | None = None) -> Iterator[Any]:
-    cloud = host.cloud(__pillar__, __opts__)
+    cloud = facts.cloud(__pillar__, __opts__)
     # The certificate names the internal address.
     trusted = (
         ssl.create_default_context(cadata=cloud["secrets"]["certificates"]["ca"])
@@ -161,4 +162,4 @@ def _connection(user: str, password: str, database: str | None = None) -> Iterat
 
 
 def _explain(error: Exception) -> str:
-    return f"MariaDB behind {host.cloud(__pillar__, __opts__)['internal_address']}: {error}"
+    return f"MariaDB behind {facts.cloud(__pillar__, __opts__)['internal_address']}: {error}"

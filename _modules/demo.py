@@ -11,11 +11,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from salt.exceptions import CommandExecutionError
 
-from saltern import expand, files, host, templates
+from saltern import files, paths
 from saltern.containers import actual
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
-from saltern.images.options import image_name
+from saltern.host import facts as host
+from saltern.images.names import image_name
+from saltern.service import scope, states
 
 _NEEDED = ("glance", "nova", "nova-compute", "neutron", "openvswitch")
 
@@ -41,7 +43,7 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
         _check(cloud)
         toolbox = cloud["formulas"]["toolbox"]
         context = host.context("toolbox", __pillar__, __opts__, __grains__)
-        one = expand.trusting(toolbox["containers"]["toolbox"], "toolbox", toolbox, context)
+        one = states.trusting(toolbox["containers"]["toolbox"], "toolbox", toolbox, context)
         done = __salt__["container.run"](
             f"demo-{step}",
             service="toolbox",
@@ -91,7 +93,7 @@ def _settings(cloud: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _key() -> Path:
-    return Path(host.root("etc", __opts__), "demo_key")
+    return Path(paths.root("etc", __opts__), "demo_key")
 
 
 def _public_key() -> str:
@@ -127,10 +129,10 @@ def _report(facts: Mapping[str, Any], cloud: Mapping[str, Any]) -> str:
     ]
     horizon = cloud["services"].get("horizon")
     if horizon:
-        url = templates.Context(cloud, "horizon").endpoint("horizon", "public")
+        url = scope.Context(cloud, "horizon").endpoint("horizon", "public")
         lines.append(
             f"    {url}/  user admin, domain Default, password in "
-            f"{host.root('etc', __opts__)}/clouds.yaml"
+            f"{paths.root('etc', __opts__)}/clouds.yaml"
         )
     lines += [f"    {facts['console_url']}  the instance's screen", ""]
     return "\n".join(lines)

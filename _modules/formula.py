@@ -7,8 +7,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import expand, host
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import states as expand
 
 
 def services() -> list[str]:
@@ -23,7 +24,7 @@ def services() -> list[str]:
         salt aio formula.services
     """
     try:
-        return list(host.cloud(__pillar__, __opts__)["formulas"])
+        return list(facts.cloud(__pillar__, __opts__)["formulas"])
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
 
@@ -42,7 +43,7 @@ def states(service: str, more: Mapping[str, Any] | None = None) -> dict[str, Any
         salt aio formula.states keystone
     """
     try:
-        context = host.context(service, __pillar__, __opts__, __grains__)
-        return expand.states(service, host.cloud(__pillar__, __opts__), context, more)
+        context = facts.context(service, __pillar__, __opts__, __grains__)
+        return expand.states(service, facts.cloud(__pillar__, __opts__), context, more)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error

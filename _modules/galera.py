@@ -1,6 +1,6 @@
 """The Galera member of this host: what it holds, and single steps of a recovery.
 
-Which member forms a cluster again is decided on the master, by :mod:`saltern.galera`.
+Which member forms a cluster again is decided on the master, by :mod:`saltern.run.galera`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import galera, host, templates
 from saltern.containers import inside
 from saltern.errors import SalternError
-from saltern.images.options import image_name
+from saltern.host import facts
+from saltern.images.names import image_name
+from saltern.run import galera
+from saltern.service import templates
 
 _NAME = "mariadb"
 _STATUS = {
@@ -65,7 +67,7 @@ def stop(services: list[str] | None = None) -> dict[str, str]:
 def position(services: list[str] | None = None) -> dict[str, Any]:
     """Return what the stopped member holds; its storage engine recovers first.
 
-    :returns: ``data``, ``half_copied``, ``grastate`` and ``position``, see :func:`saltern.galera.choose`.
+    :returns: ``data``, ``half_copied``, ``grastate`` and ``position``, see :func:`saltern.run.galera.choose`.
     :raises CommandExecutionError: It runs, or cannot be recovered.
 
     CLI Example:
@@ -138,7 +140,7 @@ def join(services: list[str] | None = None, deadline: float = 1800) -> dict[str,
 def _run(*command: str, timeout: float = 120) -> str:
     """Run a program of the image on the member's data and return its output."""
     cloud = _cloud()
-    context = host.context(_NAME, __pillar__, __opts__, __grains__)
+    context = facts.context(_NAME, __pillar__, __opts__, __grains__)
     spec = cloud["formulas"][_NAME]["containers"][_NAME]
     own = {key: templates.resolve(spec[key], context) for key in ("volumes", "tmpfs", "ulimits")}
     done = __salt__["container.run"](
@@ -161,6 +163,6 @@ def _run(*command: str, timeout: float = 120) -> str:
 
 def _cloud() -> Mapping[str, Any]:
     try:
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error

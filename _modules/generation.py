@@ -7,8 +7,10 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import generation, host, secrets
+from saltern import masking, paths
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import generation
 
 __func_alias__ = {"list_": "list"}
 
@@ -42,7 +44,7 @@ def diff(service: str) -> dict[str, str]:
     """
     wanted = _wanted(service)
     old = generation.read(_parent(service) / (current(service) or wanted.digest))
-    return generation.diff(old, wanted, host.cloud(__pillar__, __opts__)["secrets"])
+    return generation.diff(old, wanted, facts.cloud(__pillar__, __opts__)["secrets"])
 
 
 def present(service: str) -> bool:
@@ -124,18 +126,18 @@ def _wanted(service: str) -> generation.Generation:
     rendered = __context__.setdefault("saltern.generations", {})
     if service not in rendered:
         try:
-            names = host.context(service, __pillar__, __opts__, __grains__)
-            formula = host.cloud(__pillar__, __opts__)["formulas"][service]
+            names = facts.context(service, __pillar__, __opts__, __grains__)
+            formula = facts.cloud(__pillar__, __opts__)["formulas"][service]
             rendered[service] = generation.render(service, formula, _source(service), names)
         except SalternError as error:
             hidden = __pillar__.get("cloud", {}).get("secrets", {})
-            raise CommandExecutionError(secrets.mask(str(error), hidden)) from error
+            raise CommandExecutionError(masking.mask(str(error), hidden)) from error
     return rendered[service]
 
 
 def _source(service: str) -> Callable[[str], str | None]:
     """Return a finder of templates: the service's own files and those common to all."""
-    declared = host.cloud(__pillar__, __opts__)["formulas"][service].get("config", {})
+    declared = facts.cloud(__pillar__, __opts__)["formulas"][service].get("config", {})
     templates_ = {one.get("template", name) for name, one in declared.items()}
     # Those of a service are named like the files that they become.
     own = {name for name in templates_ if not name.endswith(".j2")}
@@ -154,7 +156,7 @@ def _source(service: str) -> Callable[[str], str | None]:
 
 
 def _parent(service: str) -> Path:
-    return Path(host.root("etc", __opts__)) / "services" / service
+    return Path(paths.root("etc", __opts__)) / "services" / service
 
 
 def _used(service: str) -> list[str]:

@@ -10,9 +10,11 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, logs, secrets, templates
+from saltern import masking
 from saltern.errors import SalternError
-from saltern.logs import Query
+from saltern.host import facts, logs
+from saltern.host.logs import Query
+from saltern.service import scope
 
 
 def search(
@@ -44,8 +46,8 @@ def search(
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     now = datetime.now(UTC)
     try:
-        cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-        collector = templates.provider(cloud, "logs")
+        cloud = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+        collector = scope.provider(cloud, "logs")
         if collector not in cloud["formulas"]:
             raise SalternError("this host collects no logs: it runs no service that does")
         folder = Path(cloud["services"][collector]["options"]["directory"])
@@ -64,4 +66,4 @@ def search(
     except OSError as error:
         raise CommandExecutionError(f"the collected logs cannot be read: {error}") from error
     hidden = cloud.get("secrets", {})
-    return [{**asdict(one), "text": secrets.mask(one.text, hidden)} for one in found]
+    return [{**asdict(one), "text": masking.mask(one.text, hidden)} for one in found]

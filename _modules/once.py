@@ -10,7 +10,7 @@ from salt.exceptions import CommandExecutionError
 
 from saltern.containers import once
 from saltern.errors import SalternError
-from saltern.host import root
+from saltern.paths import root
 
 __func_alias__ = {"list_": "list"}
 

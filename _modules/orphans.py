@@ -1,4 +1,4 @@
-"""What this host has of instances, networks and volumes that may be no more; :mod:`saltern.orphans` decides."""
+"""What this host has of instances, networks and volumes that may be no more; :mod:`saltern.run.orphans` decides."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, templates
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import scope
 
 _FAILED = ".failed"
 
@@ -118,7 +119,7 @@ def _containers(services: list[str] | None) -> list[dict[str, Any]]:
 
 
 def _ask(*arguments: str) -> dict[str, Any]:
-    client = templates.provider(_cloud(), "client")
+    client = scope.provider(_cloud(), "client")
     return __salt__["container.exec"](client, ["known-resources", *arguments], timeout=250)
 
 
@@ -147,6 +148,6 @@ def _declared(services: list[str] | None) -> list[tuple[str, str, Mapping[str, A
 
 def _cloud() -> Mapping[str, Any]:
     try:
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error

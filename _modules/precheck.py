@@ -13,11 +13,14 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import certificates, expand, host, prechecks, secrets, tasks, templates
-from saltern.checks import Check, check
+from saltern import masking
 from saltern.errors import SalternError
-from saltern.images.options import image_name
-from saltern.prechecks import Listener
+from saltern.host import facts, prechecks
+from saltern.host.checks import Check, check
+from saltern.host.prechecks import Listener
+from saltern.images.names import image_name
+from saltern.service import states, tasks, templates
+from saltern.tls import store
 
 try:
     import docker
@@ -56,10 +59,10 @@ def hosts(services: list[str] | None = None) -> list[Check]:
         prechecks.disk(str(folder), shutil.disk_usage(folder).free, limits["disk_gb"]),
         prechecks.memory(psutil.virtual_memory().total / 1e6, limits["memory_mb"]),
         prechecks.address(cloud, _addresses()),
-        prechecks.vip(cloud, [network for _, network in host.networks()]),
+        prechecks.vip(cloud, [network for _, network in facts.networks()]),
         prechecks.interfaces(cloud["interfaces"], psutil.net_if_addrs()),
         *prechecks.declared(cloud["formulas"], os.path.exists, _holds, _runs()),
-        *prechecks.certificates(cloud, certificates.now()),
+        *prechecks.certificates(cloud, store.now()),
         prechecks.names(cloud, {name: _resolve(name) for name in _names(cloud)}),
         prechecks.dns(*_resolvers(client, info)),
         prechecks.ports(cloud, _listeners(client)),
@@ -88,7 +91,7 @@ def config(services: list[str] | None = None) -> list[Check]:
             continue
         for task in tasks.of_phase(formula, "check").values():
             ok, found = _check_config(name, formula, task, cloud)
-            found = secrets.mask(found, cloud.get("secrets", {}))
+            found = masking.mask(found, cloud.get("secrets", {}))
             remedy = f"Correct the pillar {name}:config, or formulas/{name}/files"
             rows.append(check(name, ok, found, remedy))
     return rows
@@ -99,7 +102,7 @@ def _check_config(
 ) -> tuple[bool, str]:
     """Return whether a service's checker is content, and what it says."""
     try:
-        context = host.context(name, __pillar__, __opts__, __grains__)
+        context = facts.context(name, __pillar__, __opts__, __grains__)
         if "certificates" in formula and not Path(context["certificates"], name).exists():
             __salt__["certificates.write"](name)
         done = __salt__["container.run"](
@@ -114,7 +117,7 @@ def _check_config(
             },
             tmpfs=["/tmp"],
             timeout=120,
-            **expand.trusting({}, name, formula, context),
+            **states.trusting({}, name, formula, context),
         )
     except (SalternError, CommandExecutionError) as error:
         return False, str(error)
@@ -126,7 +129,7 @@ def _check_config(
 
 def _cloud() -> dict[str, Any]:
     try:
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
 
@@ -152,7 +155,7 @@ def _addresses() -> list[str]:
 
 
 def _holds(service: str, expression: str) -> bool:
-    return templates.holds(expression, host.context(service, __pillar__, __opts__, __grains__))
+    return templates.holds(expression, facts.context(service, __pillar__, __opts__, __grains__))
 
 
 def _runs() -> Callable[[str], bool]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, prune
+from saltern import paths
 from saltern.containers.engine import ConflictError, Engine, NotFoundError
 from saltern.errors import SalternError
-from saltern.images.options import image_name, is_image_name
+from saltern.host import facts
+from saltern.images.names import image_name, is_image_name
+from saltern.run import prune
 
 # A folder that is still being written is younger.
 _UNFINISHED_SECONDS = 3600
@@ -75,7 +77,7 @@ def remove(digests: dict[str, str] | None = None) -> dict[str, Any]:
 
 def _found(engine: Engine, digests: Mapping[str, str]) -> tuple[list[Path], list[prune.Image]]:
     """Return the folders of generations and the images that are not needed."""
-    cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+    cloud = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
     wanted = functools.partial(is_image_name, cloud)
     needed = {*_of_ways_back(), *prune.exact(digests, wanted)}
     used: dict[str, set[str]] = {}
@@ -83,7 +85,7 @@ def _found(engine: Engine, digests: Mapping[str, str]) -> tuple[list[Path], list
         used.setdefault(one["service"], set()).add(one["config"])
     folders = [
         folder
-        for parent in sorted(_below(Path(host.root("etc", __opts__), "services")))
+        for parent in sorted(_below(Path(paths.root("etc", __opts__), "services")))
         for folder in _folders(parent, used.get(parent.name, set()), needed)
     ]
     repository = image_name(cloud, "").rpartition(":")[0]
@@ -105,7 +107,7 @@ def _folders(parent: Path, used: Collection[str], needed: Collection[str]) -> li
 
 def _of_ways_back() -> Iterator[str]:
     """Yield every word of what is kept of containers that were replaced."""
-    for path in Path(host.root("var", __opts__), "previous").glob("*.json"):
+    for path in Path(paths.root("var", __opts__), "previous").glob("*.json"):
         yield from prune.names_in(json.loads(path.read_text()))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import host, required
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import required
 
 
 def missing(service: str) -> dict[str, str]:
@@ -22,7 +23,7 @@ def missing(service: str) -> dict[str, str]:
         salt aio required.missing keystone
     """
     try:
-        wanted = required.endpoints(service, host.cloud(__pillar__, __opts__))
+        wanted = required.endpoints(service, facts.cloud(__pillar__, __opts__))
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
     answers = {str(one): required.why_not(one) for one in wanted}

@@ -17,23 +17,16 @@ import salt.utils.state
 import yaml
 from salt.exceptions import CommandExecutionError
 
-from saltern import (
-    certificates,
-    clients,
-    code,
-    files,
-    host,
-    prechecks,
-    space,
-    tasks,
-    templates,
-    unchanged,
-)
-from saltern import plan as plans
-from saltern import status as status_rows
+from saltern import files, paths, space
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
-from saltern.images.options import image_name
+from saltern.host import clients, plan_cache, prechecks
+from saltern.host import facts as host_facts
+from saltern.images.names import image_name
+from saltern.run import code
+from saltern.run import plan as plans
+from saltern.run import status as status_rows
+from saltern.service import certificates, scope, tasks
 
 __func_alias__ = {"plan_": "plan"}
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -66,7 +59,7 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
         plan: then a host on which nothing of it is different since a plan without changes says so
         without running states.
     :returns: :func:`facts`; ``services``: service to its states that would change, fail, cannot know it
-        or are not up (see :func:`saltern.plan.kind`), each with ``state`` (its ID), ``result``,
+        or are not up (see :func:`saltern.run.plan.kind`), each with ``state`` (its ID), ``result``,
         ``comment`` and ``changes``; ``leftovers``: containers that no service of this host wants, which
         nothing removes by itself. Empty while the host is busy or short of room.
     :raises CommandExecutionError: The states do not render.
@@ -84,15 +77,15 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     answer["leftovers"] = status_rows.leftovers(_rows(names))
     if not names:
         return answer | {"services": {}}
-    marker = Path(host.root("var", __opts__), "planned")
+    marker = Path(paths.root("var", __opts__), "planned")
     decided_by = _decided_by(names, answer["code"], served)
-    if decided_by and unchanged.same(marker, decided_by):
+    if decided_by and plan_cache.same(marker, decided_by):
         return answer | {"services": {}}
     found = plans.of_states(_in_test_mode(names), __pillar__["cloud"].get("secrets", {}))
     # A host that has changed meanwhile has not been planned as it was.
     if decided_by and not found and decided_by == _decided_by(names, answer["code"], served):
         with _errors():
-            unchanged.remember(marker, decided_by)
+            plan_cache.remember(marker, decided_by)
     return answer | {"services": found}
 
 
@@ -101,7 +94,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
 
     :param services: Names of services; all of this host also takes what others have left here.
     :param records: Services whose API is asked, by their client here, for what they hold for down.
-    :returns: ``containers``: see :func:`saltern.status.rows`, and ``said``, what a health check that
+    :returns: ``containers``: see :func:`saltern.run.status.rows`, and ``said``, what a health check that
         fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
         run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
         of those that should run, None if Nova was not asked or did not answer), None if none were asked for.
@@ -226,7 +219,7 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
 
         salt aio saltern.post_deploy
     """
-    cloud, client, etc = _cloud(), _client(), host.root("etc", __opts__)
+    cloud, client, etc = _cloud(), _client(), paths.root("etc", __opts__)
     generated = Path(__salt__["generation.write"](client), "clouds.yaml").read_text()
     formula = cloud["formulas"][client]
     image = image_name(cloud, formula["containers"][client]["image"])
@@ -237,7 +230,7 @@ def post_deploy(services: list[str] | None = None) -> dict[str, str]:
     trusted = {}
     if "certificates" in formula:
         trusted = {bundle: certificates.delivery(cloud, client)[bundle.name]}
-        volumes.append(f"{bundle}:{certificates.FOLDER}/{bundle.name}:ro")
+        volumes.append(f"{bundle}:{paths.TLS}/{bundle.name}:ro")
     wanted = {
         **trusted,
         credentials: (generated, 0o600),
@@ -314,7 +307,7 @@ def holdings(services: list[str] | None = None) -> dict[str, list[str]]:
             raise CommandExecutionError(f"{name!r} is no name of a service")
     # Of a host without services, named ones are not all that it has.
     whole = set(formulas) <= set(chosen) and bool(formulas or not chosen)
-    etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
+    etc, var = Path(paths.root("etc", __opts__)), Path(paths.root("var", __opts__))
     credentials, openrc, command, bundle = _for_people()
     held = {
         "containers": [
@@ -384,12 +377,12 @@ def _rows(names: list[str]) -> list[dict[str, Any]]:
 
 def _client() -> str:
     """Return the container that has the programs which ask the cloud's APIs."""
-    return templates.provider(_cloud(), "client")
+    return scope.provider(_cloud(), "client")
 
 
 def _instances(names: list[str]) -> list[str] | None:
     """Return the ids of the instances that run here, None if no chosen service runs any."""
-    runs = templates.provider(_cloud(), "instances")
+    runs = scope.provider(_cloud(), "instances")
     if runs not in names:
         return None
     try:
@@ -454,21 +447,21 @@ def _decided_by(names: list[str], code_: str, served: str) -> str:
         return ""  # the states say what is wrong with Docker
     inputs = {
         "pillar": __pillar__.value(),
-        "host": {**asdict(host.machine(__grains__)), **__opts__.get("saltern", {})},
+        "host": {**asdict(host_facts.machine(__grains__)), **__opts__.get("saltern", {})},
         "services": names,
         "code": code_,
         "served": served,
         "containers": containers,
     }
-    etc, var = Path(host.root("etc", __opts__)), Path(host.root("var", __opts__))
+    etc, var = Path(paths.root("etc", __opts__)), Path(paths.root("var", __opts__))
     places = (etc / "services", var / "keyrings", var / "certificates")
     kept = [place / name for place in places for name in names]
-    return unchanged.digest(inputs, [*kept, var / "once"])
+    return plan_cache.digest(inputs, [*kept, var / "once"])
 
 
 def _for_people() -> tuple[Path, Path, Path, Path]:
     """Return what ``post_deploy`` writes: clouds.yaml, openrc, ``openstack``, authorities to trust."""
-    etc = Path(host.root("etc", __opts__))
+    etc = Path(paths.root("etc", __opts__))
     programs = Path(__opts__.get("saltern", {}).get("bin", "/usr/local/bin"))
     # clouds.yaml names the authorities by the same path as in the toolbox.
     bundle = etc / "tls/bundle.pem"
@@ -490,12 +483,12 @@ def _write(path: Path, text: str, mode: int) -> bool:
 
 def _cloud() -> Mapping[str, Any]:
     with _errors():
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+        return host_facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
 
 
 def _free() -> dict[str, tuple[str, float]]:
     """Return kind to path and free bytes of the places that :data:`saltern.space.LEAST_MB` names."""
-    places = {kind: host.root(kind, __opts__) for kind in ("etc", "var")}
+    places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
     with contextlib.suppress(SalternError):  # where Docker does not answer, the states say so
         places["docker"] = Engine().root()
     return {kind: (path, shutil.disk_usage(_existing(path)).free) for kind, path in places.items()}

@@ -14,7 +14,7 @@ import salt.loader.lazy
 import salt.output
 
 try:
-    from saltern import summary
+    from saltern.run import summary
 except ImportError:
     # `salt` and `salt-call` load no library for outputters, nor do they show orchestrations.
     summary = None

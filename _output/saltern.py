@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from saltern import findings, logs, orphans, plan, status
-from saltern.progress import count
-from saltern.run import history
+from saltern.host import logs
+from saltern.run import findings, history, orphans, plan, status
+from saltern.run.progress import count
 
 # Names that are shown one by one.
 _NAMED = 5

@@ -7,16 +7,16 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from saltern import certificates as certificate_store
-from saltern import cloud as clouds
-from saltern import formulas as catalogs
-from saltern import inventory
-from saltern import secrets as store
+from saltern import paths, yamlfile
+from saltern.cloud import formulas as catalogs
+from saltern.cloud import loading as clouds
+from saltern.cloud import secrets as store
+from saltern.cloud.view import host_view
 from saltern.errors import SalternError
-from saltern.images.options import Loader, Options, folders
+from saltern.images.options import Options, folders
 from saltern.images.tags import tags
+from saltern.run import inventory
+from saltern.tls import store as certificate_store
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ def ext_pillar(
     pillar: dict[str, Any],
     formulas: list[str],
     images: str,
-    secrets: str = "/etc/saltern/secrets.yml",
-    certificates: str = "/etc/saltern/certificates",
+    secrets: str = paths.SECRETS,
+    certificates: str = paths.CERTIFICATES,
 ) -> dict[str, Any]:
     """Return the pillar key ``cloud`` of a host of the inventory, nothing for other minions.
 
@@ -63,13 +63,14 @@ def _cloud(
         cloud = clouds.KEPT.load(described, catalogs.load(formulas), clouds.releases(images))
         errors = [str(problem) for problem in cloud.problems]
         if not errors and minion_id in cloud.hosts:
-            users = yaml.load((Path(images) / "users.yml").read_text(), Loader=Loader)
+            users = yamlfile.read(Path(images, "users.yml"))
             stored = store.read(secrets)
             errors = [str(one) for one in store.problems(cloud.catalog, stored, secrets)]
             if not errors:
                 own = certificate_store.read(certificates, minion_id)
                 options = Options.from_pillar(described, defaults=folders(__opts__))
-                view = cloud.view(
+                view = host_view(
+                    cloud,
                     minion_id,
                     {**stored, "certificates": own},
                     users,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from saltern import bootstrap, inventory
+from saltern.bootstrap import hosts
+from saltern.run import inventory
 
 
 def targets(tgt: str | list[str], tgt_type: str = "glob", **kwargs: Any) -> dict[str, Any]:
@@ -16,8 +17,8 @@ def targets(tgt: str | list[str], tgt_type: str = "glob", **kwargs: Any) -> dict
 
         salt-ssh control1 test.ping
     """
-    raw = __opts__.get(bootstrap.ROSTER)
+    raw = __opts__.get(hosts.ROSTER)
     if raw is None:
-        script = bootstrap.preflight(__opts__["file_roots"]["base"])
-        raw = bootstrap.roster(inventory.checked(__opts__), script)
+        script = hosts.preflight(__opts__["file_roots"]["base"])
+        raw = hosts.roster(inventory.checked(__opts__), script)
     return __utils__["roster_matcher.targets"](raw, tgt, tgt_type, "ipv4")

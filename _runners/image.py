@@ -13,12 +13,12 @@ from typing import Any
 import salt.utils.args
 import salt.utils.event
 
-from saltern import inventory, screen
 from saltern.errors import SalternError
 from saltern.images import workshop
 from saltern.images.display import Display, fan_out
 from saltern.images.events import Event
 from saltern.images.options import Options, folders
+from saltern.run import inventory, screen
 
 
 def tree(**options: Any) -> str:

@@ -14,30 +14,30 @@ import salt.pillar
 import salt.utils.event
 from salt.exceptions import SaltException
 
-from saltern import certificates as certs
-from saltern import (
+from saltern.cloud import demand, secrets
+from saltern.cloud.model import Cloud
+from saltern.errors import Failure, SalternError
+from saltern.host import logs as collected
+from saltern.paths import root
+from saltern.run import (
     command,
     findings,
     fleet,
     inventory,
     lock,
     progress,
-    rollout,
+    schedule,
     screen,
-    secrets,
     starts,
-    templates,
 )
-from saltern import logs as collected
-from saltern import orphans as left
-from saltern import plan as plans
-from saltern import status as state
-from saltern.cloud import Cloud
-from saltern.errors import SalternError
-from saltern.fleet import RolloutError, Run
-from saltern.host import root
-from saltern.progress import Failure, Phase
 from saltern.run import history as kept
+from saltern.run import orphans as left
+from saltern.run import plan as plans
+from saltern.run import status as state
+from saltern.run.fleet import RolloutError, Run
+from saltern.run.progress import Phase
+from saltern.service import templates
+from saltern.tls import store as certs
 
 Shown = dict[str, Any]
 # Certificates that expire sooner are shown unasked.
@@ -214,7 +214,7 @@ def orphans(
     :param confirm: ``yes``: nothing is removed otherwise.
     :param minutes: What is younger may be under way and is left out.
     :param pause: Seconds between the two times, in which what is being deleted ends.
-    :returns: ``orphans``: fields of :class:`saltern.orphans.Orphan`; ``removed``: how many, if
+    :returns: ``orphans``: fields of :class:`saltern.run.orphans.Orphan`; ``removed``: how many, if
         ``clean``.
 
     CLI Example:
@@ -339,7 +339,7 @@ def renew_certificates(days: float = _SOON_DAYS) -> Shown:
     try:
         cloud, folder = _cloud(), inventory.certificates_folder(__opts__)
         stored, key = certs.read(folder), certs.read_key(folder)
-        reasons = certs.plan(certs.wanted(cloud), stored, key, certs.now(), days)
+        reasons = certs.plan(demand.wanted(cloud), stored, key, certs.now(), days)
         due = [name for name in reasons if name in stored]
         if due:
             with kept.acting("the schedule"):
@@ -492,7 +492,7 @@ def _who_asks(run: Run) -> str:
 
 
 def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:
-    return {name: one.recovery for name, one in rollout.clustered(cloud).items()}
+    return {name: one.recovery for name, one in schedule.clustered(cloud).items()}
 
 
 def _run(

@@ -6,7 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import plan
+from saltern.run import plan
 
 
 def registered(name: str, verify: bool = False, prune: bool | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import salt.utils.args
 from salt.exceptions import CommandExecutionError
 
-from saltern import plan as plans
+from saltern.run import plan as plans
 
 Return = dict[str, Any]
 

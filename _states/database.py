@@ -6,7 +6,7 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import plan
+from saltern.run import plan
 
 
 def present(name: str, patience: float = 300) -> dict[str, Any]:

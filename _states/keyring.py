@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from saltern import host, keyring
 from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import keyring
 
 
 def present(name: str, service: str) -> dict[str, Any]:
@@ -24,8 +25,8 @@ def present(name: str, service: str) -> dict[str, Any]:
     """
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": "Current."}
     try:
-        cloud = host.cloud(__pillar__, __opts__)
-        context = host.context(service, __pillar__, __opts__, __grains__)
+        cloud = facts.cloud(__pillar__, __opts__)
+        context = facts.context(service, __pillar__, __opts__, __grains__)
         formula = cloud["formulas"][service]
         ring = context.secret(f"{service}.{formula['keyrings'][name]['secret']}")
     except SalternError as error:

@@ -15,35 +15,35 @@ from typing import Any
 import salt.config
 import salt.key
 
-from saltern import (
-    bootstrap,
-    checks,
-    clients,
+from saltern import problems
+from saltern.bootstrap import hosts as bootstrap
+from saltern.bootstrap import minionkeys
+from saltern.bootstrap import ssh as remote
+from saltern.cloud import demand
+from saltern.errors import Failure, SalternError
+from saltern.host import checks, clients, prechecks
+from saltern.paths import root
+from saltern.run import (
     clusters,
     fleet,
     inventory,
     lock,
-    minionkeys,
     pins,
     plan,
-    prechecks,
-    problems,
     progress,
     prune,
-    remote,
+    pull,
     removal,
-    rollout,
+    schedule,
     screen,
     status,
 )
-from saltern import certificates as certs
-from saltern.errors import SalternError
-from saltern.fleet import RolloutError, Run
-from saltern.formation import RefusedError
-from saltern.host import root
-from saltern.images import pull
-from saltern.orchestration import Orchestration
-from saltern.progress import Failure, Phase, count
+from saltern.run.fleet import RolloutError, Run
+from saltern.run.formation import RefusedError
+from saltern.run.orchestration import Orchestration
+from saltern.run.progress import Phase, count
+from saltern.tls import authority
+from saltern.tls import store as certs
 
 
 def validated(
@@ -63,7 +63,7 @@ def validated(
     :param with_secrets: False where the run needs none.
     :param certificates: False if they are yet to be made.
     :param services: The only services that this table is for; the command cannot choose others.
-    :param takes: Keys that the command may carry, see :mod:`saltern.command`.
+    :param takes: Keys that the command may carry, see :mod:`saltern.run.command`.
     :param anywhere: The command may name services that the cloud does not have any more.
     :param next: What people do after this run; said at its end if it has changed something.
 
@@ -123,7 +123,7 @@ def certified(name: str, days: float = 30) -> dict[str, Any]:
     """
     with _phase(name) as (_, ret):
         folder = inventory.certificates_folder(__opts__)
-        needed, now = certs.wanted(_run().cloud), certs.now()
+        needed, now = demand.wanted(_run().cloud), certs.now()
         stored, key = certs.read(folder), certs.read_key(folder)
         reasons = certs.plan(needed, stored, key, now, _run().command.get("days", days))
         wrong = certs.problems(needed, stored, now, folder, reasons)
@@ -135,7 +135,7 @@ def certified(name: str, days: float = 30) -> dict[str, Any]:
         elif __opts__["test"]:
             ret.update(result=None, changes=reasons, comment="Would make them.")
         else:
-            certs.write(folder, certs.make(reasons, needed, stored, key, now))
+            certs.write(folder, authority.make(reasons, needed, stored, key, now))
             ret.update(changes=reasons, comment=f"Made {', '.join(reasons)} in {folder}.")
     return ret
 
@@ -182,7 +182,7 @@ def clustered(
     """Decide, for every cluster of the run, who forms it and in which order its members change.
 
     Every member is asked, also those that this run leaves alone, which need not answer. A new cluster
-    is formed by one host, the others join it; see :mod:`saltern.formation`. One of which no member is
+    is formed by one host, the others join it; see :mod:`saltern.run.formation`. One of which no member is
     up stops the run, also where nothing changes.
 
     :param deadline: Seconds a host has.
@@ -222,9 +222,8 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
         elif __opts__["test"]:
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
-            schedule = rollout.Schedule(run.services, work)
             told = _orchestration().record.applied
-            done = run.fleet.apply(phase, schedule, deadline, told)
+            done = run.fleet.apply(phase, schedule.Schedule(run.services, work), deadline, told)
             changed = {
                 service: {host: states for host, states in where.items() if states}
                 for service, where in done.items()
@@ -411,7 +410,7 @@ def decided(
             ]
             _orchestration().confirm(phase, f"this loses data for those of {force}", lost)
         module, _, function = decision.rpartition(".")
-        decide_ = getattr(importlib.import_module(f"saltern.{module}"), function)
+        decide_ = getattr(importlib.import_module(f"saltern.run.{module}"), function)
         with clusters.started_again(run, phase, service):
             calls = {host: {} for host in members if host in run.hosts}
             found = run.fleet.call(phase, facts, calls, deadline)

@@ -25,7 +25,7 @@ LABELS = {
     "networks": ("saltern.bed",),
     "images": ("saltern.hash",),
 }
-# what orch.post_deploy puts on the PATH, and how it says that it did (_utils/saltern/clients.py)
+# what orch.post_deploy puts on the PATH, and how it says that it did (_utils/saltern/host/clients.py)
 COMMAND = Path("/usr/local/bin/openstack")
 MARK = "# Written by Saltern"
 

@@ -14,7 +14,7 @@ import salt.exceptions
 import salt.fileserver
 import salt.utils.extmods
 
-from saltern import code
+from saltern.run import code
 from steps import Outcome, SetupError, answer, processes
 from steps.settings import Settings, write
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saltern import dockerd
+from saltern.bootstrap import dockerd
 from saltern.containers.mounts import is_shared
 from steps import Outcome, SetupError, processes
 from steps.settings import Settings, write

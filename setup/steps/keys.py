@@ -13,7 +13,8 @@ import salt.config
 import salt.crypt
 import salt.key
 
-from saltern import files, minionkeys
+from saltern import files
+from saltern.bootstrap import minionkeys
 from saltern.errors import SalternError
 from steps import Outcome, SetupError
 from steps.settings import Settings

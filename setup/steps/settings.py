@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from saltern import files
+from saltern import files, paths
 from steps import CHECKOUT, SetupError
 
 # name of the field -> the variable of `make` that sets it
@@ -35,10 +35,10 @@ class Settings:
     publish_port: int = 4505
     ret_port: int = 4506
     checkout: Path = CHECKOUT
-    etc: Path = Path("/etc/saltern")
-    var: Path = Path("/var/lib/saltern")
-    log: Path = Path("/var/log/saltern")
-    run: Path = Path("/run/saltern")
+    etc: Path = Path(paths.ETC)
+    var: Path = Path(paths.VAR)
+    log: Path = Path(paths.LOG)
+    run: Path = Path(paths.RUN)
 
     @property
     def config_dir(self) -> Path:

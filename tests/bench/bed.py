@@ -31,7 +31,8 @@ from salt.exceptions import SaltClientError
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "_utils"), str(ROOT / "setup")]
 
-from saltern import cloud, code, formulas, secrets  # noqa: E402
+from saltern.cloud import formulas, loading, secrets  # noqa: E402
+from saltern.run import code  # noqa: E402
 from steps import keys, saltconfig  # noqa: E402
 from steps.settings import Settings  # noqa: E402
 
@@ -198,7 +199,7 @@ class Bed:
         self._homes(master)
         self._spawn("master", str(BIN / "salt-master"), "-c", str(master.config_dir))
         pillar = {"saltern": {"hosts": {"a": {"address": "10.0.0.1", "roles": [*_roles(catalog)]}}}}
-        names = [f"saltern/{one}:2026.2" for one in cloud.load(pillar, catalog).images]
+        names = [f"saltern/{one}:2026.2" for one in loading.load(pillar, catalog).images]
         (self.folder / "images.json").write_text(json.dumps(names))
         self._spawn(
             "dockerd", sys.executable, str(HERE / "dockerd.py"), str(self.folder / "images.json")

@@ -6,7 +6,7 @@ import json
 import stat
 from pathlib import Path
 
-from saltern import secrets
+from saltern import masking
 
 SALT = (Path("/var/lib/saltern"), Path("/var/log/saltern"))
 
@@ -17,7 +17,7 @@ def leaks(cloud, text: str, where: str) -> list[str]:
         f"{service}.{name} in {where}"
         for service, values in cloud.secrets().items()
         for name, value in values.items()
-        for one in secrets.values({name: value})
+        for one in masking.values({name: value})
         if one in text
     ]
 

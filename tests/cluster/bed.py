@@ -17,11 +17,12 @@ from typing import Any
 
 import yaml
 
-from saltern import cloud as clouds
-from saltern import formulas, merge
+from saltern.cloud import formulas, model
+from saltern.cloud import loading as clouds
 from saltern.errors import SalternError
 from saltern.images.options import Options
 from saltern.images.workshop import Workshop
+from saltern.service import merge
 from steps import code, saltconfig
 from steps.settings import Settings
 
@@ -147,7 +148,7 @@ class Bed:
         finally:
             self.machine.put("master", {PILLAR: before})
 
-    def wanted(self) -> clouds.Cloud:
+    def wanted(self) -> model.Cloud:
         """Return the cloud that the pillar describes.
 
         :raises SalternError: It is wrong.

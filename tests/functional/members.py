@@ -11,9 +11,11 @@ import docker
 import salt.loader
 import yaml
 
-from saltern import cloud, expand, formulas, generation, secrets, templates
-from saltern.formation import Actions, actions
-from saltern.rollout import clustered
+from saltern.cloud import formulas, loading, model, secrets
+from saltern.cloud.view import host_view
+from saltern.run.formation import Actions, actions
+from saltern.run.schedule import clustered
+from saltern.service import generation, scope, states
 
 from .services import NAMESPACE, certify, deliver
 
@@ -57,9 +59,9 @@ class Members:
         service, _, key = name.partition(".")
         return self._secrets[service][key]
 
-    def cloud(self, hosts: tuple[str, ...] = HOSTS, **pillar: Any) -> cloud.Cloud:
+    def cloud(self, hosts: tuple[str, ...] = HOSTS, **pillar: Any) -> model.Cloud:
         """Return the cloud of a pillar on some of the hosts."""
-        made = cloud.load(
+        made = loading.load(
             {
                 "saltern": {
                     "images": {"namespace": NAMESPACE},
@@ -77,7 +79,7 @@ class Members:
         assert not made.problems, made.problems
         return made
 
-    def deploy(self, service: str, made: cloud.Cloud) -> Actions | None:
+    def deploy(self, service: str, made: model.Cloud) -> Actions | None:
         """Do what orch.deploy does for one service; return what was decided of its clusters."""
         hosts = tuple(made.placement[service])
         if "clusters" not in made.catalog[service] or len(hosts) == 1:
@@ -94,7 +96,7 @@ class Members:
             self.apply(host, made, service)
         return todo
 
-    def apply(self, host: str, made: cloud.Cloud, service: str) -> None:
+    def apply(self, host: str, made: model.Cloud, service: str) -> None:
         """Write the configuration of a service on one host and make its containers run."""
         view, context = self._view(host, made, service)
         formula = view["formulas"][service]
@@ -103,7 +105,7 @@ class Members:
             written = generation.render(service, formula, clouds.source(service), context)
             folder = Path(self._opts["saltern"]["etc"]) / host / "services"
             own = {"digest": written.digest, "path": str(generation.write(folder, written))}
-        for body in expand.states(service, view, context).values():
+        for body in states.states(service, view, context).values():
             for function, arguments in body.items():
                 if function != "container.running":
                     continue
@@ -115,7 +117,7 @@ class Members:
                 self.call(host, None, "container.running", **spec)
 
     def call(
-        self, host: str, made: cloud.Cloud | None, function: str, *args: Any, **kwargs: Any
+        self, host: str, made: model.Cloud | None, function: str, *args: Any, **kwargs: Any
     ) -> Any:
         """Call an execution function of the product on a host, with its pillar."""
         modules, memory = self._loader(host, {"cloud": self._view(host, made)[0]} if made else {})
@@ -178,17 +180,17 @@ class Members:
         return subnet
 
     def _view(
-        self, host: str, made: cloud.Cloud, service: str | None = None
-    ) -> tuple[dict[str, Any], templates.Context | None]:
+        self, host: str, made: model.Cloud, service: str | None = None
+    ) -> tuple[dict[str, Any], scope.Context | None]:
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         certify(made, self.certificates)
         stored = {**self._secrets, "certificates": self.certificates}
-        view = made.view(host, stored, users, clouds.TAGS)
+        view = host_view(made, host, stored, users, clouds.TAGS)
         if not service:
             return view, None
         networks = (("eth0", f"{self.address(host)}/24"),)
-        machine = templates.Machine(cpus=2, memory_mb=4096, networks=networks)
-        context = templates.Context(view, service, machine)
+        machine = scope.Machine(cpus=2, memory_mb=4096, networks=networks)
+        context = scope.Context(view, service, machine)
         context["certificates"] = str(Path(self._opts["saltern"]["var"], host, "certificates"))
         if "certificates" in view["formulas"][service]:
             deliver(view, service, Path(context["certificates"]))

@@ -10,11 +10,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from saltern import formulas, oslo, tasks
+from saltern.cloud import formulas
 from saltern.images.options import Options
+from saltern.service import oslo, tasks
 
 ROOT = Path(__file__).parents[2]
-_NOTE = "# What oslo.config knows, see _utils/saltern/oslo.py; written by tests/functional/oslo_options.py.\n"
+_NOTE = "# What oslo.config knows, see _utils/saltern/service/oslo.py; written by tests/functional/oslo_options.py.\n"
 # Lists of options that import what is not in the images, such as clients of Google.
 _PROGRAM = """
 import sys

@@ -16,9 +16,14 @@ import clouds
 import docker
 import yaml
 
-from saltern import certificates, cloud, expand, files, formulas, generation, templates
+from saltern import files
+from saltern.cloud import demand, formulas, loading, model
+from saltern.cloud.view import host_view
 from saltern.images.options import Options
 from saltern.images.workshop import Workshop, failure
+from saltern.service import certificates, generation, scope, states
+from saltern.tls import authority
+from saltern.tls import store as certificate_store
 
 # Loopback addresses that neither the product nor another test uses.
 HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
@@ -91,12 +96,12 @@ class Deployment:
             self.service: options or {},
             **(others or {}),
         }
-        made = cloud.load(pillar, self._catalog)
+        made = loading.load(pillar, self._catalog)
         assert not made.problems, made.problems
         users = yaml.safe_load((clouds.ROOT / "images/users.yml").read_text())
         stored = {self.service: secrets, "certificates": self._certificates(made)}
-        view = made.view(self.host, stored, users, clouds.TAGS)
-        context = templates.Context(view, self.service, templates.Machine(cpus=2, memory_mb=4096))
+        view = host_view(made, self.host, stored, users, clouds.TAGS)
+        context = scope.Context(view, self.service, scope.Machine(cpus=2, memory_mb=4096))
         context["prefix"] = self._loaded.opts["saltern"]["prefix"]
         formula = view["formulas"][self.service]
         context["certificates"] = str(Path(self._loaded.opts["saltern"]["var"], "certificates"))
@@ -105,7 +110,7 @@ class Deployment:
         written = generation.render(self.service, formula, clouds.source(self.service), context)
         path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
         result: dict[str, Any] = {}
-        for body in expand.states(self.service, view, context).values():
+        for body in states.states(self.service, view, context).values():
             for function, arguments in body.items():
                 if function != "container.running":
                     continue
@@ -116,7 +121,7 @@ class Deployment:
                 result = self._loaded.states[function](**spec)
         return result
 
-    def _certificates(self, made: cloud.Cloud) -> dict[str, str]:
+    def _certificates(self, made: model.Cloud) -> dict[str, str]:
         """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""
         if certify(made, self.certificates):
             self.trust = ssl.create_default_context(cadata=self.certificates["ca"])
@@ -141,12 +146,12 @@ class Deployment:
         return {"log_dir": str(root / "build-log"), "state_dir": str(root / "build")}
 
 
-def certify(made: cloud.Cloud, store: dict[str, str]) -> bool:
+def certify(made: model.Cloud, store: dict[str, str]) -> bool:
     """Add the certificates that a cloud needs and a store lacks; return whether there were any."""
-    needed, now = certificates.wanted(made), certificates.now()
-    reasons = certificates.plan(needed, store, "", now, 0)
+    needed, now = demand.wanted(made), certificate_store.now()
+    reasons = certificate_store.plan(needed, store, "", now, 0)
     if reasons:
-        store |= certificates.make(reasons, needed, {}, "", now)
+        store |= authority.make(reasons, needed, {}, "", now)
     return bool(reasons)
 
 

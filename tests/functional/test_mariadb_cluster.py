@@ -11,8 +11,8 @@ from typing import Any
 import pymysql
 import pytest
 
-from saltern import galera
-from saltern.formation import RefusedError
+from saltern.run import galera
+from saltern.run.formation import RefusedError
 
 from .members import HOSTS, Members
 from .services import until

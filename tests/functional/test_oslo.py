@@ -9,7 +9,8 @@ import clouds
 import pytest
 import yaml
 
-from saltern import merge, oslo, secrets, templates
+from saltern.cloud import secrets
+from saltern.service import merge, oslo, scope, templates
 from tests.functional import oslo_options
 
 # A value of every kind of character, those at an end, and those that mean something to a parser.
@@ -57,7 +58,7 @@ def test_secrets_and_lists_are_read_as_they_are_meant():
         "secrets": {"s": held},
     }
     lines = "".join(f"{name} = {{{{ secret('s.{name}') }}}}\n" for name in held)
-    context = templates.Context(facts, "s")
+    context = scope.Context(facts, "s")
     text = templates.render("t", {"t": f"[secrets]\n{lines}"}.get, context, "oslo")
     override = {"lists": {"filters": ["A", "B"], "alias": ["one", "two"]}}
     text = merge.apply(text, "oslo", override, "t", {"lists": ["alias"]})

@@ -14,7 +14,7 @@ import salt.config
 import salt.pillar
 import yaml
 
-from saltern import inventory
+from saltern.run import inventory
 
 ROOT = Path(__file__).parents[2]
 SERVICE = {

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from saltern import logs
-from saltern.logs import Event, Query
+from saltern.host import logs
+from saltern.host.logs import Event, Query
 
 from .services import HOST, Deployment, until
 

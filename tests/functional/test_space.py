@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from saltern import files, generation, lock, unchanged
+from saltern import files
 from saltern.containers import once
 from saltern.containers.lock import locked
+from saltern.host import plan_cache
+from saltern.run import lock
+from saltern.service import generation
 from saltern.space import NoRoomError
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -42,7 +45,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "file": lambda disk: files.write(disk / "file", "new"),
     "generation": lambda disk: generation.write(disk / "services", wanted("new")),
     "marker": lambda disk: once.write(disk / "once/web.json", {"image": "1"}),
-    "plan": lambda disk: unchanged.remember(disk / "planned", "1"),
+    "plan": lambda disk: plan_cache.remember(disk / "planned", "1"),
     "cloud": lambda disk: lock.Lock(disk / "new/rollout.lock", {}),
     "container": lambda disk: take(disk / "locks"),
 }

@@ -107,7 +107,7 @@ Ask alpha:
 ORACLE_STATE = """
 from pathlib import Path
 
-from saltern import plan
+from saltern.run import plan
 
 
 def answers(name):

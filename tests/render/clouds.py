@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from saltern import certificates, cloud, formulas, secrets, validate
+from saltern.cloud import demand, formulas, loading, model, secrets, validate
+from saltern.cloud.view import host_view
 from saltern.images.options import Options
 from saltern.images.tags import tags
+from saltern.tls import authority, store
 
 ROOT = Path(__file__).parents[2]
 # Of images that are the same for every release.
@@ -51,13 +53,13 @@ TOPOLOGIES = {
 
 
 @functools.cache
-def load(topology: str) -> cloud.Cloud:
+def load(topology: str) -> model.Cloud:
     """Return the cloud of a topology."""
     catalog = formulas.load([ROOT / "formulas"])
-    return cloud.load(TOPOLOGIES[topology], catalog, cloud.releases(ROOT / "images"))
+    return loading.load(TOPOLOGIES[topology], catalog, loading.releases(ROOT / "images"))
 
 
-def grown(topology: str, computes: int) -> cloud.Cloud:
+def grown(topology: str, computes: int) -> model.Cloud:
     """Return the cloud of a topology with so many compute hosts."""
     pillar = TOPOLOGIES[topology]
     hosts = {
@@ -70,7 +72,7 @@ def grown(topology: str, computes: int) -> cloud.Cloud:
         hosts[f"compute{number + 1}"] = {"address": address, "roles": ["compute"]}
     pillar = {**pillar, "saltern": {**pillar["saltern"], "hosts": hosts}}
     catalog = formulas.load([ROOT / "formulas"])
-    return cloud.load(pillar, catalog, cloud.releases(ROOT / "images"))
+    return loading.load(pillar, catalog, loading.releases(ROOT / "images"))
 
 
 @functools.cache
@@ -80,7 +82,7 @@ def view(topology: str, host: str) -> dict[str, Any]:
     stored["libvirt"]["ceph_key"] = "AQBaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=="
     stored["certificates"] = _certificates(topology)
     users = yaml.safe_load((ROOT / "images/users.yml").read_text())
-    return load(topology).view(host, stored, users, TAGS)
+    return host_view(load(topology), host, stored, users, TAGS)
 
 
 def image(name: str, namespace: str = "saltern") -> str:
@@ -91,9 +93,9 @@ def image(name: str, namespace: str = "saltern") -> str:
 @functools.cache
 def _certificates(topology: str) -> dict[str, str]:
     """Return the certificates of a cloud, made by an authority of its own; none without TLS."""
-    needed, now = certificates.wanted(load(topology)), certificates.now()
-    reasons = certificates.plan(needed, {}, "", now, 0)
-    return certificates.make(reasons, needed, {}, "", now) if reasons else {}
+    needed, now = demand.wanted(load(topology)), store.now()
+    reasons = store.plan(needed, {}, "", now, 0)
+    return authority.make(reasons, needed, {}, "", now) if reasons else {}
 
 
 def placements() -> list[tuple[str, str, str]]:

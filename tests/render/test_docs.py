@@ -10,16 +10,17 @@ import pytest
 import yaml
 from clouds import ROOT
 
-from saltern import formulas, tasks
+from saltern.cloud import formulas
 from saltern.images.catalog import _SCHEMA
 from saltern.images.options import schema as image_schema
+from saltern.service import tasks
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("**/*.md"))]
 FORMULAS = formulas.load([ROOT / "formulas"])
 VERBS = {path.stem for path in ROOT.glob("salt/orch/*.sls")}
 # What stands below `saltern:` in the pillar; `prefix` is a minion's own setting.
-CLOUD = yaml.safe_load((ROOT / "_utils/saltern/cloud.schema.yml").read_text())["properties"]
+CLOUD = yaml.safe_load((ROOT / "_utils/saltern/cloud/cloud.schema.yml").read_text())["properties"]
 
 
 def page(service: str) -> str:

@@ -11,8 +11,8 @@ import pytest
 from adapters import MODULES, RUNNERS, STATES
 from clouds import ROOT
 
-from saltern import clients
 from saltern.containers.spec import Spec
+from saltern.host import clients
 
 SOURCES = [
     path

@@ -8,8 +8,13 @@ import pytest
 import yaml
 from clouds import ROOT, TOPOLOGIES, grown, load, placements, source, view
 
-from saltern import cloud, expand, formulas, generation, merge, secrets, templates
+from saltern import masking
+from saltern.cloud import formulas
+from saltern.cloud.view import host_view
 from saltern.containers.spec import Spec
+from saltern.images.names import images_of
+from saltern.service import generation, merge, scope
+from saltern.service import states as expand
 
 USERS = yaml.safe_load((ROOT / "images/users.yml").read_text())
 PARSERS = {
@@ -21,11 +26,11 @@ PARSERS = {
 }
 
 
-def context(topology: str, service: str, host: str) -> templates.Context:
+def context(topology: str, service: str, host: str) -> scope.Context:
     cloud = view(topology, host)
     networks = (("eth0", f"{cloud['host']['address']}/24"),)
-    machine = templates.Machine(cpus=4, memory_mb=8192, networks=networks)
-    names = templates.Context(cloud, service, machine)
+    machine = scope.Machine(cpus=4, memory_mb=8192, networks=networks)
+    names = scope.Context(cloud, service, machine)
     names |= {one: f"/var/lib/saltern/{one}" for one in ("keyrings", "certificates")}
     return names
 
@@ -51,7 +56,7 @@ def test_states_are_sentences_with_valid_containers_and_no_secret(topology, serv
     states = expand.states(service, cloud, context(topology, service, host))
     assert states
     text = json.dumps(states)
-    assert not [value for value in secrets.values(cloud["secrets"]) if value in text]
+    assert not [value for value in masking.values(cloud["secrets"]) if value in text]
     for sentence, body in states.items():
         assert " " in sentence
         for function, arguments in body.items():
@@ -83,7 +88,7 @@ def test_once_tasks_and_databases_belong_to_the_first_host(topology, service, ho
 
 @pytest.mark.parametrize("topology", ["roles-apart", "roles-apart-openvswitch"])
 def test_a_compute_host_does_not_know_the_others(topology):
-    few, many = (grown(topology, count).view("compute1", {}, USERS) for count in (2, 200))
+    few, many = (host_view(grown(topology, count), "compute1", {}, USERS) for count in (2, 200))
     assert few == many
     assert [name for name in many["hosts"] if name.startswith("compute")] == ["compute1"]
 
@@ -94,5 +99,5 @@ def test_a_compute_host_does_not_know_the_others(topology):
 def test_a_formula_has_its_images_and_an_sls(formula):
     init = (ROOT / "formulas" / formula / "init.sls").read_text()
     assert init == "#!service\n"
-    for image in cloud.images_of(formulas.load([ROOT / "formulas"])[formula]):
+    for image in images_of(formulas.load([ROOT / "formulas"])[formula]):
         assert (ROOT / "images" / image / "Dockerfile.j2").is_file()

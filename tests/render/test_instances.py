@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from clouds import TOPOLOGIES, load, source, view
 
-from saltern import expand, generation, merge, templates
+from saltern.service import generation, merge, scope
+from saltern.service import states as expand
 
-MACHINE = templates.Machine(cpus=4, memory_mb=8192)
+MACHINE = scope.Machine(cpus=4, memory_mb=8192)
 RELEASES = ["2025.1", "2026.1", "2026.2"]
 
 
@@ -18,11 +19,11 @@ def options(
     service: str,
     host: str,
     release: str = "2026.2",
-    machine: templates.Machine = MACHINE,
+    machine: scope.Machine = MACHINE,
 ) -> dict:
     """Return section DEFAULT of the nova.conf of a service on a host."""
     cloud = view(topology, host) | {"release": release}
-    names = templates.Context(cloud, service, machine)
+    names = scope.Context(cloud, service, machine)
     formula = cloud["formulas"][service]
     text = generation.render(service, formula, source(service), names).files["nova.conf"].text
     return merge.parse_ini(text)["DEFAULT"]
@@ -31,7 +32,7 @@ def options(
 @pytest.mark.parametrize("kvm", [True, False])
 def test_libvirt_and_nova_agree_on_kvm(kvm):
     cloud, machine = view("all-in-one", "aio"), replace(MACHINE, kvm=kvm)
-    names = templates.Context(cloud, "libvirt", machine)
+    names = scope.Context(cloud, "libvirt", machine)
     names |= dict.fromkeys(("keyrings", "certificates"), "/var/lib/saltern")
     states = expand.states("libvirt", cloud, names)
     (command,) = (
@@ -41,7 +42,7 @@ def test_libvirt_and_nova_agree_on_kvm(kvm):
         if "command" in argument
     )
     assert command == ["kvm" if kvm else "emulated"]
-    nova = templates.Context(cloud, "nova-compute", machine)
+    nova = scope.Context(cloud, "nova-compute", machine)
     formula = cloud["formulas"]["nova-compute"]
     written = generation.render("nova-compute", formula, source("nova-compute"), nova).files
     libvirt = merge.parse_ini(written["nova.conf"].text)["libvirt"]

@@ -8,7 +8,8 @@ import re
 import pytest
 from clouds import ROOT, TOPOLOGIES, load, source, view
 
-from saltern import cloud, formulas, generation, merge, templates
+from saltern.cloud import formulas, loading
+from saltern.service import generation, merge, scope, templates
 
 OPENVSWITCH = [name for name in TOPOLOGIES if name.endswith("-openvswitch")]
 ROUTERS = {"neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent"}
@@ -16,7 +17,7 @@ ROUTERS = {"neutron-l3-agent", "neutron-dhcp-agent", "neutron-metadata-agent"}
 
 def files(topology: str, service: str, host: str) -> dict:
     """Return the configuration of a service on a host, file to its sections."""
-    names = templates.Context(view(topology, host), service)
+    names = scope.Context(view(topology, host), service)
     formula = view(topology, host)["formulas"][service]
     rendered = generation.render(service, formula, source(service), names).files
     return {
@@ -99,7 +100,7 @@ def test_ports_of_machines_are_closed_until_neutrons_agent_opens_them(topology):
 )
 def test_what_a_backend_cannot_do_is_refused_with_key_and_remedy(pillar, key, words):
     catalog = formulas.load([ROOT / "formulas"])
-    found = cloud.load(TOPOLOGIES["multinode"] | {"neutron": pillar}, catalog).problems
+    found = loading.load(TOPOLOGIES["multinode"] | {"neutron": pillar}, catalog).problems
     assert [problem.key.endswith(key) for problem in found] == [True]
     assert found[0].key.startswith("neutron:") and words in str(found[0])
 
@@ -113,7 +114,7 @@ def test_vlans_can_be_on_any_network_that_a_host_has(where):
     hosts = {"saltern": {**saltern, "hosts": {**saltern["hosts"], "compute1": compute}}}
     pillar |= given if where == "cloud" else hosts
     catalog = formulas.load([ROOT / "formulas"])
-    assert cloud.load(TOPOLOGIES["multinode"] | pillar, catalog).problems == []
+    assert loading.load(TOPOLOGIES["multinode"] | pillar, catalog).problems == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_vlans_can_be_on_any_network_that_a_host_has(where):
 )
 def test_a_network_and_an_interface_are_in_one_bridge(options, words):
     catalog = formulas.load([ROOT / "formulas"])
-    found = cloud.load(TOPOLOGIES["multinode"] | {"openvswitch": options}, catalog).problems
+    found = loading.load(TOPOLOGIES["multinode"] | {"openvswitch": options}, catalog).problems
     assert [problem.key for problem in found] == ["openvswitch:provider_networks"]
     assert words in str(found[0])
 
@@ -143,10 +144,10 @@ def test_a_network_and_an_interface_are_in_one_bridge(options, words):
 def test_the_interface_of_the_hosts_own_address_cannot_be_bridged(options, ok):
     here = copy.deepcopy(view("multinode", "compute1"))
     here["services"]["openvswitch"]["options"] |= options
-    machine = templates.Machine(
+    machine = scope.Machine(
         networks=(("eth0", f"{here['host']['address']}/24"), ("eth1", "10.9.0.1/24"))
     )
-    names = templates.Context(here, "openvswitch", machine)
+    names = scope.Context(here, "openvswitch", machine)
     wanted = [
         one["holds"] for one in here["formulas"]["openvswitch"]["prechecks"] if "holds" in one
     ]

@@ -10,7 +10,10 @@ import pytest
 import yaml
 from clouds import ROOT, TOPOLOGIES, load
 
-from saltern import cloud, formulas, problems, templates
+from saltern import problems
+from saltern.cloud import formulas, loading, model
+from saltern.cloud.view import host_view
+from saltern.service import scope, templates
 
 CATALOG = formulas.load([ROOT / "formulas"])
 USERS = yaml.safe_load((ROOT / "images/users.yml").read_text())
@@ -18,7 +21,7 @@ LONG = "h" * 300
 HOST = {"address": "10.0.0.99", "roles": ["compute"]}
 
 
-def found(changes: dict[str, Any], topology: str = "multinode") -> cloud.Cloud:
+def found(changes: dict[str, Any], topology: str = "multinode") -> model.Cloud:
     """Return the cloud of a topology whose pillar is changed: path (by colons) to value."""
     pillar = copy.deepcopy(TOPOLOGIES[topology])
     for path, value in changes.items():
@@ -27,7 +30,7 @@ def found(changes: dict[str, Any], topology: str = "multinode") -> cloud.Cloud:
         for parent in parents:
             at = at.setdefault(parent, {})
         at[last] = value
-    return cloud.load(pillar, CATALOG, cloud.releases(ROOT / "images"))
+    return loading.load(pillar, CATALOG, loading.releases(ROOT / "images"))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_what_is_wrong_is_told_with_its_key(path, value, key, words):
 def test_a_number_is_no_id_of_a_host():
     pillar = copy.deepcopy(TOPOLOGIES["multinode"])
     pillar["saltern"]["hosts"][5] = HOST
-    told = cloud.load(pillar, CATALOG).problems
+    told = loading.load(pillar, CATALOG).problems
     assert {one.key for one in told} == {"saltern:hosts:5"}
 
 
@@ -128,7 +131,7 @@ def test_a_backup_that_nothing_stores_is_refused():
 
 def test_the_clouds_own_key_misspelt_is_recognised():
     pillar = {"salttern": TOPOLOGIES["multinode"]["saltern"]}
-    told = cloud.load(pillar, CATALOG).problems
+    told = loading.load(pillar, CATALOG).problems
     assert [one.key for one in told] == ["saltern", "salttern"]
     assert all("'salttern'" in str(one) or "'saltern'" in str(one) for one in told)
 
@@ -136,7 +139,7 @@ def test_the_clouds_own_key_misspelt_is_recognised():
 def test_several_hosts_need_an_address_of_the_cloud_that_moves():
     pillar = copy.deepcopy(TOPOLOGIES["multinode"])
     del pillar["saltern"]["internal_address"]
-    told = cloud.load(pillar, CATALOG).problems
+    told = loading.load(pillar, CATALOG).problems
     assert [one.key for one in told] == ["saltern:internal_address"]
 
 
@@ -146,7 +149,7 @@ def test_hosts_that_are_processes_of_one_machine_share_its_loopback():
         for number in range(11, 14)
     }
     pillar = {"saltern": {"internal_address": "127.0.0.2", "hosts": hosts}}
-    assert cloud.load(pillar, CATALOG).problems == []
+    assert loading.load(pillar, CATALOG).problems == []
 
 
 def test_an_options_own_null_and_an_empty_service_are_nothing_wrong():
@@ -184,9 +187,9 @@ def test_a_limit_that_another_makes_unreachable_is_told():
     ],
 )
 def test_the_limit_of_open_files_follows_that_of_connections(changes, service, container, least):
-    view = found(changes).view("control1", {}, USERS)
+    view = host_view(found(changes), "control1", {}, USERS)
     spec = view["formulas"][service]["containers"][container]
-    limit = templates.resolve(spec["ulimits"]["nofile"], templates.Context(view, service))
+    limit = templates.resolve(spec["ulimits"]["nofile"], scope.Context(view, service))
     assert int(limit) >= least
 
 
@@ -216,7 +219,7 @@ def test_braces_of_the_operator_are_no_template():
     written = {"tag": '{{.Name}} "{% x %}" \\ é'}
     made = found({"memcached|containers|memcached": {"log_options": written}})
     assert made.problems == []
-    container = made.view("control1", {}, USERS)["formulas"]["memcached"]
+    container = host_view(made, "control1", {}, USERS)["formulas"]["memcached"]
     resolved = templates.resolve(container["containers"]["memcached"]["log_options"], {})
     assert resolved == written
 
@@ -232,8 +235,8 @@ def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
 
 
 SETTINGS = [
-    *nodes(cloud.schema(), "saltern"),
-    *nodes(cloud.schema()["$defs"]["role"], "role"),
+    *nodes(loading.schema(), "saltern"),
+    *nodes(loading.schema()["$defs"]["role"], "role"),
     *(
         one
         for service, formula in CATALOG.items()
@@ -276,7 +279,7 @@ def words(schema: Any) -> Iterator[str]:
                 yield from words(list(below.values()) if named else below)
 
 
-@pytest.mark.parametrize("schema", [cloud.schema(), formulas.schema()], ids=["cloud", "service"])
+@pytest.mark.parametrize("schema", [loading.schema(), formulas.schema()], ids=["cloud", "service"])
 def test_a_description_is_whole(schema):
     """A comma in an unquoted description begins another key."""
     assert set(words(schema)) - WORDS == set()
@@ -293,12 +296,12 @@ def test_a_description_is_whole(schema):
 )
 def test_memory_that_a_host_does_not_have_is_found_by_its_prechecks(service, option):
     host = "compute1" if service == "nova-compute" else "control1"
-    view = found({f"{service}|{option}": 65536}).view(host, {}, USERS)
+    view = host_view(found({f"{service}|{option}": 65536}), host, {}, USERS)
     held = {
         memory: all(
             templates.holds(
                 one["holds"],
-                templates.Context(view, service, templates.Machine(memory_mb=memory)),
+                scope.Context(view, service, scope.Machine(memory_mb=memory)),
             )
             for one in view["formulas"][service]["prechecks"]
             if "holds" in one

@@ -9,7 +9,7 @@ import pytest
 from clouds import ROOT
 from salt.utils import yamlloader
 
-from saltern import spelling
+from saltern.cloud import spelling
 
 _SPEC = importlib.util.spec_from_file_location("yaml_text", ROOT / "_renderers/yaml_text.py")
 RENDERER = importlib.util.module_from_spec(_SPEC)

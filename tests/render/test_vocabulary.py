@@ -8,7 +8,8 @@ import re
 import pytest
 from clouds import ROOT
 
-from saltern import formulas, tasks
+from saltern.cloud import formulas
+from saltern.service import tasks
 
 CATALOG = formulas.load([ROOT / "formulas"])
 GENERIC = sorted(

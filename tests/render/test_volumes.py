@@ -8,9 +8,9 @@ import pytest
 import yaml
 from clouds import source, view
 
-from saltern import generation, templates
+from saltern.service import generation, scope
 
-MACHINE = templates.Machine(cpus=4, memory_mb=8192)
+MACHINE = scope.Machine(cpus=4, memory_mb=8192)
 ROLE = "nova_and_cinder_admin"
 
 
@@ -18,7 +18,7 @@ def policy(service: str, backends: list[str]) -> dict[str, str]:
     """Return policy.yaml of a service with some backends of Cinder."""
     cloud = copy.deepcopy(view("all-in-one", "aio"))
     cloud["services"]["cinder"]["options"]["backends"] = backends
-    names = templates.Context(cloud, service, MACHINE)
+    names = scope.Context(cloud, service, MACHINE)
     written = generation.render(service, cloud["formulas"][service], source(service), names)
     return yaml.safe_load(written.files["policy.yaml"].text) or {}
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from clouds import ROOT
 
-from saltern import bootstrap, cloud, formulas
+from saltern.bootstrap import hosts as bootstrap
+from saltern.cloud import formulas, loading, model
 from saltern.errors import SalternError
 
 OPTS = {
@@ -28,9 +29,9 @@ HOSTS = {
 }
 
 
-def made(**settings: Any) -> cloud.Cloud:
+def made(**settings: Any) -> model.Cloud:
     pillar = {"saltern": {"internal_address": "10.0.0.9", "hosts": HOSTS, **settings}}
-    found = cloud.load(pillar, formulas.load([ROOT / "formulas"]))
+    found = loading.load(pillar, formulas.load([ROOT / "formulas"]))
     assert found.problems == []
     return found
 

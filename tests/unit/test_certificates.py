@@ -23,9 +23,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from saltern import certificates, cloud, prechecks, status
-from saltern.certificates import DAYS, Names
+from saltern.cloud import demand, loading, model
+from saltern.cloud.view import host_view
 from saltern.errors import SalternError
+from saltern.host import prechecks
+from saltern.run import status
+from saltern.tls import store
+from saltern.tls.authority import CA_DAYS, DAYS, Names, make
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NEEDED = {"external": Names(("cloud.example.org",), ("192.0.2.1",)), "hosts/one": Names(("one",))}
@@ -61,33 +65,33 @@ PILLAR = {
 
 def made(now: datetime = NOW, **more: str) -> dict[str, str]:
     """Return a complete store with the CA's key, and what else it holds."""
-    reasons = certificates.plan(NEEDED, {}, "", now, 30)
-    return certificates.make(reasons, NEEDED, {}, "", now) | more
+    reasons = store.plan(NEEDED, {}, "", now, 30)
+    return make(reasons, NEEDED, {}, "", now) | more
 
 
 def plan(stored: dict[str, str], now: datetime = NOW, days: float = 30) -> dict[str, str]:
-    return certificates.plan(NEEDED, stored, stored.get("ca.key", ""), now, days)
+    return store.plan(NEEDED, stored, stored.get("ca.key", ""), now, days)
 
 
 def wrong(stored: dict[str, str], now: datetime = NOW) -> dict[str, str]:
-    found = certificates.problems(NEEDED, stored, now, "/certs")
+    found = store.problems(NEEDED, stored, now, "/certs")
     return {one.key: one.what for one in found}
 
 
-def of(tls: dict[str, bool], **pillar: Any) -> cloud.Cloud:
+def of(tls: dict[str, bool], **pillar: Any) -> model.Cloud:
     described = copy.deepcopy(PILLAR) | pillar
     described["saltern"]["tls"] = tls
-    return cloud.load(described, CATALOG)
+    return loading.load(described, CATALOG)
 
 
 def test_nothing_is_needed_without_tls() -> None:
-    assert certificates.wanted(of({})) == {}
-    assert certificates.plan({}, {}, "", NOW, 30) == {}
-    assert certificates.problems({}, {}, NOW) == []
+    assert demand.wanted(of({})) == {}
+    assert store.plan({}, {}, "", NOW, 30) == {}
+    assert store.problems({}, {}, NOW) == []
 
 
 def test_sides_of_the_cloud_and_hosts_get_certificates_for_their_addresses() -> None:
-    needed = certificates.wanted(of({"external": True, "internal": True, "backend": True}))
+    needed = demand.wanted(of({"external": True, "internal": True, "backend": True}))
     assert {name: one.all for name, one in needed.items()} == {
         "external": ["10.0.0.10"],
         "internal": ["10.0.0.9"],
@@ -96,7 +100,7 @@ def test_sides_of_the_cloud_and_hosts_get_certificates_for_their_addresses() -> 
 
 
 def test_database_behind_tcp_is_also_named_by_the_internal_address() -> None:
-    needed = certificates.wanted(of({}, mariadb={"tls": True}))
+    needed = demand.wanted(of({}, mariadb={"tls": True}))
     assert needed == {"hosts/one": Names(("one", "10.0.0.11", "10.0.0.9"))}
 
 
@@ -106,7 +110,7 @@ def test_hosts_of_which_clients_know_all_are_named_by_each_other() -> None:
     port = {"port": 5672, "frontend": "none", "any_host": True}
     tls = {"type": "boolean", "default": True, "description": ""}
     broker = {"summary": "", "roles": ["control"], "ports": {"amqp": port}, "options": {"tls": tls}}
-    needed = certificates.wanted(cloud.load(pillar, {"broker": broker}))
+    needed = demand.wanted(loading.load(pillar, {"broker": broker}))
     assert needed["hosts/one"].needed == ("one", "10.0.0.11", "10.0.0.12")
     assert needed["hosts/two"].needed == ("two", "10.0.0.12", "10.0.0.11")
 
@@ -114,23 +118,23 @@ def test_hosts_of_which_clients_know_all_are_named_by_each_other() -> None:
 def test_one_address_for_both_sides_has_one_certificate() -> None:
     both = of({"external": True, "internal": True})
     both.settings["external_address"] = both.settings["internal_address"]
-    assert list(certificates.wanted(both)) == ["external"]
+    assert list(demand.wanted(both)) == ["external"]
 
 
 def test_who_calls_the_cloud_trusts_its_authority_and_nobody_else_is_touched() -> None:
     described = of({"internal": True})
-    view = described.view("two", {"certificates": made()}, {})
+    view = host_view(described, "two", {"certificates": made()}, {})
     formulas = view["formulas"]
     assert formulas["nova-compute"]["certificates"] == []
     assert "certificates" not in formulas["ovs"]
     assert list(view["secrets"]["certificates"]) == ["ca"]
-    assert "certificates" not in of({}).view("one", {}, {})["formulas"]["keystone"]
+    assert "certificates" not in host_view(of({}), "one", {}, {})["formulas"]["keystone"]
 
 
 def test_tls_on_one_side_of_one_address_is_a_problem_with_a_remedy() -> None:
     pillar = copy.deepcopy(PILLAR)
     pillar["saltern"] |= {"external_address": "10.0.0.9", "tls": {"external": True}}
-    [problem] = cloud.load(pillar, CATALOG).problems
+    [problem] = loading.load(pillar, CATALOG).problems
     assert problem.key == "saltern:tls:external"
     assert "saltern:tls:internal" in str(problem)
 
@@ -147,16 +151,16 @@ def test_renewed_are_those_that_expire_within_the_days_given() -> None:
     reasons = plan(stored, later)
     assert reasons["external"] == "expires in 20 days"
     assert plan(stored, later, days=10) == {}
-    renewed = stored | certificates.make(reasons, NEEDED, stored, stored["ca.key"], later)
+    renewed = stored | make(reasons, NEEDED, stored, stored["ca.key"], later)
     assert wrong(renewed, later + timedelta(days=DAYS - 1)) == {}
     assert renewed["external"] != stored["external"]
 
 
 def test_authority_is_renewed_with_its_key_so_that_old_certificates_stay_valid() -> None:
-    stored, later = made(), NOW + timedelta(days=certificates.CA_DAYS - 100)
-    stored |= certificates.make({"hosts/one": ""}, NEEDED, stored, stored["ca.key"], later)
+    stored, later = made(), NOW + timedelta(days=CA_DAYS - 100)
+    stored |= make({"hosts/one": ""}, NEEDED, stored, stored["ca.key"], later)
     assert plan(stored, later, days=0)["ca"] == "would expire before what it signs"
-    renewed = certificates.make({"ca": ""}, NEEDED, stored, stored["ca.key"], later)
+    renewed = make({"ca": ""}, NEEDED, stored, stored["ca.key"], later)
     assert list(renewed) == ["ca"]
     assert "/certs/hosts/one.pem" not in wrong(stored | renewed, later)
 
@@ -164,7 +168,7 @@ def test_authority_is_renewed_with_its_key_so_that_old_certificates_stay_valid()
 def test_new_names_and_another_authority_renew_ours() -> None:
     stored = made()
     moved = NEEDED | {"external": Names(("other.example.org",))}
-    reasons = certificates.plan(moved, stored, stored["ca.key"], NOW, 30)
+    reasons = store.plan(moved, stored, stored["ca.key"], NOW, 30)
     assert reasons == {"external": "does not name other.example.org"}
     other = made() | {"external": stored["external"]}
     assert plan(other) == {"external": "was signed by another CA"}
@@ -213,13 +217,13 @@ def test_what_an_operators_authority_signs_is_verified_whatever_its_key_identifi
     tmp_path: Path, identifier: bytes | None
 ) -> None:
     stored = _authority(identifier=identifier)
-    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    stored |= make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
     assert "OK" in _verify(tmp_path, stored["ca"], stored["hosts/one"])
 
 
 def test_certificates_that_name_another_key_of_the_authority_are_made_again() -> None:
     before = _authority()
-    before |= certificates.make(plan(before), NEEDED, before, before["ca.key"], NOW)
+    before |= make(plan(before), NEEDED, before, before["ca.key"], NOW)
     other = before | _authority(identifier=b"other", key=before["ca.key"])
     assert plan(other) == dict.fromkeys(NEEDED, "was signed by another CA")
     assert "not signed by ca.pem" in wrong(other)["/certs/hosts/one.pem"]
@@ -239,7 +243,7 @@ def test_an_authority_that_strict_clients_refuse_is_named_with_the_reason(
     tmp_path: Path, change: dict[str, Any], what: str
 ) -> None:
     stored = _authority(**change)
-    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    stored |= make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
     verified = _verify(tmp_path, stored["ca"], stored["hosts/one"], "-x509_strict")
     assert ("OK" in verified) == (not what), verified
     found = wrong(stored)
@@ -250,7 +254,7 @@ def test_an_authority_that_strict_clients_refuse_is_named_with_the_reason(
 
 def test_a_certificate_that_does_not_name_its_authoritys_key_is_refused(tmp_path: Path) -> None:
     stored = _authority()
-    stored |= certificates.make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
+    stored |= make(plan(stored), NEEDED, stored, stored["ca.key"], NOW)
     stored["external"] = _operators(["cloud.example.org"], authority=stored)
     assert "OK" in _verify(tmp_path, stored["ca"], stored["external"])
     assert "OK" not in _verify(tmp_path, stored["ca"], stored["external"], "-x509_strict")
@@ -258,32 +262,32 @@ def test_a_certificate_that_does_not_name_its_authoritys_key_is_refused(tmp_path
 
 
 def test_store_keeps_keys_from_others_and_the_authoritys_key_from_hosts(tmp_path: Path) -> None:
-    certificates.write(tmp_path, made())
+    store.write(tmp_path, made())
     assert stat.S_IMODE((tmp_path / "hosts/one.pem").stat().st_mode) == 0o600
-    stored = certificates.read(tmp_path)
+    stored = store.read(tmp_path)
     assert set(stored) == {"ca", "external", "hosts/one"}
     assert "PRIVATE" not in stored["ca"]
-    assert certificates.read_key(tmp_path)
+    assert store.read_key(tmp_path)
     (tmp_path / "external.pem").chmod(0o644)
     with pytest.raises(SalternError, match="chmod 600"):
-        certificates.read(tmp_path)
+        store.read(tmp_path)
 
 
 def test_expiries_come_soonest_first() -> None:
     stored = made()
     stored["external"] = _operators(["cloud.example.org"], NOW + timedelta(days=5))
-    first, *_ = certificates.expiries(stored, NOW)
+    first, *_ = store.expiries(stored, NOW)
     assert (first.name, first.days, first.names) == ("external", 5, ["cloud.example.org"])
-    assert [one.host for one in certificates.expiries(stored, NOW) if one.host] == ["one"]
+    assert [one.host for one in store.expiries(stored, NOW) if one.host] == ["one"]
 
 
 def test_precheck_has_a_row_where_there_is_tls_and_names_what_is_wrong() -> None:
     users: dict[str, Any] = {}
-    assert prechecks.certificates(of({}).view("one", {}, users), NOW) == []
+    assert prechecks.certificates(host_view(of({}), "one", {}, users), NOW) == []
     described = of({"external": True, "backend": True})
-    needed = certificates.wanted(described)
-    stored = certificates.make(certificates.plan(needed, {}, "", NOW, 30), needed, {}, "", NOW)
-    view = described.view("one", {"certificates": stored}, users)
+    needed = demand.wanted(described)
+    stored = make(store.plan(needed, {}, "", NOW, 30), needed, {}, "", NOW)
+    view = host_view(described, "one", {"certificates": stored}, users)
     [row] = prechecks.certificates(view, NOW)
     assert row["ok"], row
     [row] = prechecks.certificates(view, NOW + timedelta(days=DAYS))
@@ -293,7 +297,7 @@ def test_precheck_has_a_row_where_there_is_tls_and_names_what_is_wrong() -> None
 
 
 def test_status_lists_certificates_with_host_days_and_names() -> None:
-    shown = [asdict(one) for one in certificates.expiries(made(), NOW)]
+    shown = [asdict(one) for one in store.expiries(made(), NOW)]
     text = status.certificates(shown)
     assert re.search(r"^hosts/one +one +365 +one$", text, re.MULTILINE)
     assert re.search(r"^external +- +365 +192.0.2.1, cloud.example.org$", text, re.MULTILINE)

@@ -6,7 +6,9 @@ import copy
 
 import pytest
 
-from saltern import cloud, secrets
+from saltern import masking
+from saltern.cloud import loading, secrets
+from saltern.cloud.view import host_view
 from saltern.errors import SalternError
 
 CATALOG = {
@@ -105,19 +107,19 @@ def pillar(**changes):
 
 
 def test_roles_decide_what_runs_where():
-    loaded = cloud.load(PILLAR, CATALOG)
+    loaded = loading.load(PILLAR, CATALOG)
     assert loaded.problems == []
     assert loaded.placement["keystone"] == ["c1", "c2"]
     assert loaded.services_of("n1") == ["nova-compute"]
 
 
 def test_waves_follow_what_is_required():
-    waves = cloud.load(PILLAR, CATALOG).waves()
+    waves = loading.load(PILLAR, CATALOG).waves()
     assert waves == [["mariadb", "nova-compute"], ["haproxy"], ["keystone"]]
 
 
 def test_a_service_can_be_pinned_to_hosts():
-    loaded = cloud.load(pillar(saltern__services={"keystone": {"hosts": ["c2"]}}), CATALOG)
+    loaded = loading.load(pillar(saltern__services={"keystone": {"hosts": ["c2"]}}), CATALOG)
     assert loaded.placement["keystone"] == ["c2"]
 
 
@@ -125,7 +127,7 @@ def test_a_circle_of_requirements_is_named():
     catalog = copy.deepcopy(CATALOG)
     catalog["mariadb"]["requires"] = ["keystone"]
     with pytest.raises(SalternError, match="circle: haproxy, keystone, mariadb"):
-        cloud.load(PILLAR, catalog).waves()
+        loading.load(PILLAR, catalog).waves()
 
 
 @pytest.mark.parametrize(
@@ -166,16 +168,16 @@ def test_a_circle_of_requirements_is_named():
     ],
 )
 def test_a_wrong_key_is_named_with_its_remedy(changes, key, words):
-    found = cloud.load(pillar(**changes), CATALOG, ["2026.1", "2026.2"]).problems
+    found = loading.load(pillar(**changes), CATALOG, ["2026.1", "2026.2"]).problems
     assert [problem.key for problem in found] == [key]
     assert words in str(found[0])
 
 
 def test_a_service_can_depend_on_an_option_of_another():
-    assert "ovn" in cloud.load(PILLAR, SWITCH).catalog
-    assert "ovn" not in cloud.load(pillar(neutron__backend="ovs"), SWITCH).catalog
+    assert "ovn" in loading.load(PILLAR, SWITCH).catalog
+    assert "ovn" not in loading.load(pillar(neutron__backend="ovs"), SWITCH).catalog
     forced = pillar(neutron__backend="ovs", saltern__services={"ovn": {"enabled": True}})
-    assert "ovn" in cloud.load(forced, SWITCH).catalog
+    assert "ovn" in loading.load(forced, SWITCH).catalog
 
 
 def test_a_colocated_service_shares_its_hosts_and_its_place_in_the_order():
@@ -184,26 +186,26 @@ def test_a_colocated_service_shares_its_hosts_and_its_place_in_the_order():
         **CATALOG,
         "keepalived": {"summary": "", "colocated_with": "haproxy", "enabled": several},
     }
-    made = cloud.load(PILLAR, catalog)
+    made = loading.load(PILLAR, catalog)
     assert made.placement["keepalived"] == ["c1", "c2"]
     assert [wave for wave in made.waves() if "keepalived" in wave] == [["keepalived"]]
     assert made.before("keepalived") == {"haproxy"}
     assert "keepalived" in made.before("keystone")
     alone = pillar(saltern__services={"haproxy": {"hosts": ["c1"]}})
-    assert "keepalived" not in cloud.load(alone, catalog).catalog
+    assert "keepalived" not in loading.load(alone, catalog).catalog
     off = pillar(saltern__services={"keepalived": {"enabled": False}})
-    assert "keepalived" not in cloud.load(off, catalog).catalog
+    assert "keepalived" not in loading.load(off, catalog).catalog
 
 
 def test_parts_of_a_service_can_depend_on_host_and_options():
-    loaded = cloud.load(PILLAR, SWITCH)
-    compute = loaded.view("n1", {}, {})["formulas"]["agents"]
+    loaded = loading.load(PILLAR, SWITCH)
+    compute = host_view(loaded, "n1", {}, {})["formulas"]["agents"]
     assert list(compute["containers"]) == ["metadata"]
     assert compute["config"] == {} and compute["tasks"] == {}
     assert [one["path"] for one in compute["prechecks"]] == ["/dev/y"]
-    control = loaded.view("c1", {}, {})["formulas"]["agents"]
+    control = host_view(loaded, "c1", {}, {})["formulas"]["agents"]
     assert control["containers"] == {"router": {"image": "i", "user": "root"}}
-    other = cloud.load(pillar(neutron__backend="ovs"), SWITCH).view("n1", {}, {})
+    other = host_view(loading.load(pillar(neutron__backend="ovs"), SWITCH), "n1", {}, {})
     assert list(other["formulas"]["agents"]["config"]) == ["ovs.ini"]
 
 
@@ -211,7 +213,7 @@ def test_a_mistaken_condition_names_the_service():
     catalog = copy.deepcopy(SWITCH)
     catalog["agents"]["containers"]["metadata"]["when"] = "optoins.x"
     with pytest.raises(SalternError, match="formulas/agents/service.yml: when: 'optoins.x'"):
-        cloud.load(PILLAR, catalog).view("n1", {}, {})
+        host_view(loading.load(PILLAR, catalog), "n1", {}, {})
 
 
 def test_a_host_can_have_options_of_its_own():
@@ -219,16 +221,16 @@ def test_a_host_can_have_options_of_its_own():
         agents__bridges={"physnet1": "eth7"},
         saltern__hosts__n1__options={"agents": {"interface": "eth1"}},
     )
-    loaded = cloud.load(changes, SWITCH)
+    loaded = loading.load(changes, SWITCH)
     assert loaded.problems == []
-    view = loaded.view("n1", {}, {})
+    view = host_view(loaded, "n1", {}, {})
     assert view["services"]["agents"]["options"]["interface"] == "eth1"
     assert view["interfaces"] == {
         "agents:interface": "eth1",
         "agents:bridges:physnet1": "eth7",
     }
     assert len(view["formulas"]["agents"]["prechecks"]) == 2
-    assert loaded.view("c1", {}, {})["services"]["agents"]["options"]["interface"] == ""
+    assert host_view(loaded, "c1", {}, {})["services"]["agents"]["options"]["interface"] == ""
 
 
 @pytest.mark.parametrize(
@@ -251,7 +253,7 @@ def test_a_host_can_have_options_of_its_own():
     ],
 )
 def test_a_wrong_network_or_host_option_is_named(changes, key, words):
-    found = cloud.load(pillar(**changes), SWITCH).problems
+    found = loading.load(pillar(**changes), SWITCH).problems
     assert key in [problem.key for problem in found]
     assert any(words in str(problem) for problem in found)
 
@@ -259,22 +261,22 @@ def test_a_wrong_network_or_host_option_is_named(changes, key, words):
 def test_a_given_secret_is_never_made():
     filled, added = secrets.fill(SWITCH, {})
     assert "agents.key" not in added and "key" not in filled["agents"]
-    assert "agents.key" not in secrets.missing(cloud.load(PILLAR, SWITCH), {})
+    assert "agents.key" not in secrets.missing(loading.load(PILLAR, SWITCH), {})
 
 
 def test_keys_of_others_in_the_pillar_are_left_alone():
-    assert cloud.load(pillar(users={"root": {}}), CATALOG).problems == []
+    assert loading.load(pillar(users={"root": {}}), CATALOG).problems == []
 
 
 def test_a_host_gets_only_the_secrets_of_its_services():
-    loaded = cloud.load(PILLAR, CATALOG)
+    loaded = loading.load(PILLAR, CATALOG)
     stored, _ = secrets.fill(CATALOG, {})
     users = {"root": 0}
-    assert loaded.view("n1", stored, users)["secrets"] == {
+    assert host_view(loaded, "n1", stored, users)["secrets"] == {
         "keystone": {"admin_password": stored["keystone"]["admin_password"]}
     }
     # Only the host that creates databases may speak to MariaDB as root; both run MariaDB itself.
-    assert set(loaded.view("c2", stored, users)["secrets"]) == {"keystone", "mariadb"}
+    assert set(host_view(loaded, "c2", stored, users)["secrets"]) == {"keystone", "mariadb"}
 
 
 def test_missing_secrets_are_made_and_none_is_overwritten():
@@ -306,14 +308,14 @@ def test_rotation_promotes_the_staged_key_and_drops_the_oldest():
 
 
 def test_masking_hides_every_secret_value():
-    text = secrets.mask(
+    text = masking.mask(
         "a=supersecret b=0123456789 c=x", {"s": {"p": "supersecret", "r": {1: "0123456789"}}}
     )
     assert text == "a=*** b=*** c=x"
 
 
 def test_a_kept_cloud_is_used_again_only_for_what_is_equal():
-    kept = cloud.Kept()
+    kept = loading.Kept()
     first = kept.load(pillar(), CATALOG, ["2026.2"])
     assert kept.load(pillar(), copy.deepcopy(CATALOG), ["2026.2"]) is first
     assert kept.load(pillar(), SWITCH, ["2026.2"]) is not first

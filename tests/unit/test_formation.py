@@ -3,7 +3,7 @@
 import pytest
 
 from saltern.containers.inside import on_host
-from saltern.formation import (
+from saltern.run.formation import (
     Formation,
     Member,
     NoMemberUpError,
@@ -12,7 +12,7 @@ from saltern.formation import (
     decide,
     dispense_with,
 )
-from saltern.rollout import Clustered
+from saltern.run.schedule import Clustered
 
 
 def a(**facts):

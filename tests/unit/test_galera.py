@@ -2,8 +2,8 @@
 
 import pytest
 
-from saltern import galera
-from saltern.formation import RefusedError
+from saltern.run import galera
+from saltern.run.formation import RefusedError
 
 A, B = "aaaaaaaa-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000001"
 HOSTS = ("one", "two", "three")

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from saltern import generation, templates
 from saltern.errors import SalternError
+from saltern.service import generation, templates
 
 FORMULA = {"uid": os.getuid(), "config": {"a.conf": {"format": "ini"}, "b.txt": {"format": "raw"}}}
 FILES = {"a.conf": "[x]\ny = {{ value }}\n", "b.txt": "{% include 'part' %}", "part": "text\n"}

@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from saltern.errors import SalternError
-from saltern.progress import Failure
+from saltern.errors import Failure, SalternError
 from saltern.run import history
 
 NOBODY = [1, 0.0]  # a process that is no more: process 1 did not begin in 1970

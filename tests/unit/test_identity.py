@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from saltern import identity
-from saltern.templates import Context
+from saltern.service import identity
+from saltern.service.scope import Context
 
 
 def _context(**heat: Any) -> Context:

@@ -9,7 +9,8 @@ import pytest
 from saltern.errors import SalternError
 from saltern.images import context, graph
 from saltern.images.catalog import Catalog
-from saltern.images.options import Options, image_name
+from saltern.images.names import image_name
+from saltern.images.options import Options
 from saltern.images.render import render
 from saltern.images.tags import tags
 

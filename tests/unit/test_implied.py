@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from saltern import formulas
+from saltern.cloud import formulas
 from saltern.errors import SalternError
 
 COMMON = {

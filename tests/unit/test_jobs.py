@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import code
 from saltern.errors import SalternError
-from saltern.jobs import Answer, Jobs, StateDone, interruptible
-from saltern.lock import Lock
+from saltern.run import code
+from saltern.run.jobs import Answer, Jobs, StateDone, interruptible
+from saltern.run.lock import Lock
 
 
 class Bus:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from saltern import logs
 from saltern.errors import SalternError
-from saltern.logs import Event, Query
+from saltern.host import logs
+from saltern.host.logs import Event, Query
 
 NOW = datetime(2026, 11, 24, 14, 0, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saltern.errors import SalternError
-from saltern.master import Master
+from saltern.run.master import Master
 
 
 def test_a_master_that_ends_or_is_restarted_is_told_from_silent_hosts(tmp_path: Path):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import merge
 from saltern.errors import SalternError
+from saltern.service import merge
 
 INI = """\
 top = 1

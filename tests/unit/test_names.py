@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from saltern import cloud, formulas, problems, templates
+from saltern import problems
+from saltern.cloud import formulas, loading
+from saltern.cloud.view import host_view
 from saltern.errors import SalternError
+from saltern.service import scope, templates
 
 CATALOG = {
     "broker": {
@@ -44,14 +47,14 @@ def view(host: str, computes: int = 2, **changes: Any) -> dict[str, Any]:
         for number, (name, role) in enumerate(roles.items())
     }
     catalog = {name: one | changes.get(name, {}) for name, one in CATALOG.items()}
-    made = cloud.load({"saltern": {"internal_address": "10.9.0.1", "hosts": hosts}}, catalog)
+    made = loading.load({"saltern": {"internal_address": "10.9.0.1", "hosts": hosts}}, catalog)
     assert made.problems == []
-    return made.view(host, {}, {})
+    return host_view(made, host, {}, {})
 
 
 def ask(expression: str, host: str, service: str, **changes: Any) -> Any:
     """Return what an expression of a service's template is on a host."""
-    return templates.evaluate(expression, templates.Context(view(host, **changes), service))
+    return templates.evaluate(expression, scope.Context(view(host, **changes), service))
 
 
 def test_a_host_knows_itself_and_whom_its_services_name():

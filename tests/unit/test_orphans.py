@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saltern import orphans
-from saltern.orphans import Orphan
+from saltern.run import orphans
+from saltern.run.orphans import Orphan
 
 PORT = "0d6c37a1-5b1e-4a37-9f0a-0a1b2c3d4e5f"
 NETWORK = "5be910a3-cebc-4822-9bf6-eb616425ec6e"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import checks, clients, plan, prechecks, progress, status
-from saltern.prechecks import Listener
-from saltern.progress import Failure, Phase
+from saltern.errors import Failure
+from saltern.host import checks, clients, prechecks
+from saltern.host.prechecks import Listener
+from saltern.run import plan, progress, status
+from saltern.run.progress import Phase
 
 
 def test_a_phase_says_the_same_on_the_bus_and_on_the_screen():

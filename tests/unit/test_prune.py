@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from saltern import prune
-from saltern.images.options import is_image_name
+from saltern.images.names import is_image_name
+from saltern.run import prune
 
 OURS = "reg:5000/saltern/"
 

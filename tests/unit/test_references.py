@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import references
+from saltern.cloud import references
 
 CATALOG = {
     "rabbitmq": {"summary": "broker", "roles": ["control"], "secrets": {"password": {}}},

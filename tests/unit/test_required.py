@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from saltern import required
+from saltern.service import required
 
 
 def _cloud(**services: Any) -> dict[str, Any]:

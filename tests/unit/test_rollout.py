@@ -2,11 +2,12 @@
 
 import pytest
 
-from saltern import plan, rollout
-from saltern.cloud import Cloud
+from saltern.cloud.model import Cloud
 from saltern.errors import SalternError
-from saltern.fleet import Fleet, Run
-from saltern.rollout import Schedule, Service
+from saltern.run import plan
+from saltern.run import schedule as rollout
+from saltern.run.fleet import Fleet, Run
+from saltern.run.schedule import Schedule, Service
 
 
 def _graph(**requires):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import cloud, formulas, problems
+from saltern import problems
+from saltern.cloud import formulas, loading
 from saltern.errors import SalternError
 
 NIC = {"type": "string", "default": "", "description": "its interface"}
@@ -60,7 +61,7 @@ def found(n1: dict | None = None, n2: dict | None = None, rules: list | None = N
     }
     described = {"saltern": {"internal_address": "10.0.0.9", "hosts": hosts}, **pillar}
     catalog = CATALOG if rules is None else CATALOG | {"net": {**CATALOG["net"], "rules": rules}}
-    return [str(one) for one in cloud.load(described, catalog).problems]
+    return [str(one) for one in loading.load(described, catalog).problems]
 
 
 def test_a_rule_about_each_item_names_those_that_break_it():

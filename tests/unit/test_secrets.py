@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from saltern import secrets, templates
+from saltern.cloud import secrets
 from saltern.errors import SalternError
+from saltern.service import scope, templates
 
 CATALOG = {
     "nova": {
@@ -99,7 +100,7 @@ def written(form: str, value: str, text: str = "{{ secret('s.p') }}") -> str:
         "services": {"s": {"options": {}}},
         "secrets": {"s": {"p": value}},
     }
-    return templates.render("t", {"t": text}.get, templates.Context(facts, "s"), form)
+    return templates.render("t", {"t": text}.get, scope.Context(facts, "s"), form)
 
 
 def test_a_secret_is_escaped_as_its_file_is_read():

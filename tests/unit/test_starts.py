@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saltern.errors import SalternError
-from saltern.starts import Waiting
+from saltern.run.starts import Waiting
 
 
 @pytest.fixture

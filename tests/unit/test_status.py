@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import findings, status
-from saltern.certificates import Expiry
-from saltern.progress import Failure
+from saltern.errors import Failure
+from saltern.run import findings, status
+from saltern.tls.store import Expiry
 
 FORMULAS = {
     "glance": {"containers": {"glance-api": {}}},

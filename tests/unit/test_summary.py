@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saltern import summary
+from saltern.run import summary
 
 
 def phase(function, number, changes=None, result=True, comment="Done.", seconds=1.0, **more):

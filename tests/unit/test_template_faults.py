@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from saltern import templates
+from saltern.service import templates
 
 SOURCES = {
     "good.conf": '{% import "common.j2" as common with context %}{{ common.part() }}{{ common.x }}',

@@ -8,8 +8,9 @@ import os
 import pytest
 from salt.utils.secret import MaskedDict
 
-from saltern import served, unchanged
 from saltern.containers import actual
+from saltern.host import plan_cache
+from saltern.run import served
 
 INPUTS = {"pillar": {"a": {1: "one"}}, "code": "c", "served": "s", "services": ["x"]}
 
@@ -26,7 +27,7 @@ def disk(tmp_path):
 
 
 def digest(disk, inputs=INPUTS):
-    return unchanged.digest(inputs, [disk / "services/x", disk / "once", disk / "keyrings/x"])
+    return plan_cache.digest(inputs, [disk / "services/x", disk / "once", disk / "keyrings/x"])
 
 
 def test_the_same_host_has_the_same_digest(disk):
@@ -64,9 +65,9 @@ def test_another_file_owner_or_mode_is_another_digest(disk, change):
 
 def test_a_digest_is_remembered_for_root_alone(disk):
     marker = disk / "var/planned"
-    assert not unchanged.same(marker, "digest")
-    unchanged.remember(marker, "digest")
-    assert unchanged.same(marker, "digest") and not unchanged.same(marker, "other")
+    assert not plan_cache.same(marker, "digest")
+    plan_cache.remember(marker, "digest")
+    assert plan_cache.same(marker, "digest") and not plan_cache.same(marker, "other")
     assert marker.stat().st_mode & 0o777 == 0o600
 
 
@@ -156,6 +157,6 @@ def test_only_states_that_service_yml_alone_makes_are_known(tmp_path, files, pla
 
 def test_a_pillar_whose_values_salt_hides_counts_with_its_values():
     first, second = (
-        unchanged.digest({"pillar": MaskedDict({"a": {"b": [number]}})}, []) for number in (1, 2)
+        plan_cache.digest({"pillar": MaskedDict({"a": {"b": [number]}})}, []) for number in (1, 2)
     )
     assert first != second

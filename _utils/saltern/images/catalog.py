@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from saltern import yamlfile
 from saltern.errors import SalternError
 from saltern.images import releases
-from saltern.images.options import Loader, Options
+from saltern.images.options import Options
 from saltern.problems import Problem, check, unknown
 
 DOCKERFILE = "Dockerfile.j2"
@@ -169,7 +168,7 @@ class Catalog:
             )
 
     def _table(self, name: str) -> dict[str, Any]:
-        return yaml.load(self.file(name).read_text(), Loader) or {}
+        return yamlfile.read(self.file(name)) or {}
 
     def _folder(self, name: str) -> Folder:
         files: dict[str, Path] = {}
@@ -178,7 +177,7 @@ class Catalog:
             for path in sorted(top.rglob("*")) if top.is_dir() else ():
                 if path.is_file() or path.is_symlink():
                     files[str(path.relative_to(top))] = path
-        data = yaml.load(files[DATA].read_text(), Loader) or {} if DATA in files else {}
+        data = yamlfile.read(files[DATA]) or {} if DATA in files else {}
         found: list[Problem] = check(data, _SCHEMA, f"images/{name}/{DATA}")
         if found:
             raise SalternError("\n".join(map(str, found)))

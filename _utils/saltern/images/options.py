@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from saltern import paths, yamlfile
 from saltern.errors import SalternError
 from saltern.problems import Problem, check, unknown
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEFAULT_RELEASE = "2026.2"
 
 
@@ -39,13 +37,13 @@ class Options:
     ca_certificates: list[str] = field(default_factory=list)
     extra_packages: dict[str, list[str]] = field(default_factory=dict)
     extra_python: dict[str, list[str]] = field(default_factory=dict)
-    overrides: str = "/etc/saltern/overrides"
-    patches: str = "/etc/saltern/overrides/patches"
+    overrides: str = paths.OVERRIDES
+    patches: str = f"{paths.OVERRIDES}/patches"
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     retries: int = 3
     jobs: int = 2
-    log_dir: str = "/var/log/saltern/build"
-    state_dir: str = "/var/lib/saltern/build"
+    log_dir: str = f"{paths.LOG}/build"
+    state_dir: str = f"{paths.VAR}/build"
 
     @classmethod
     def from_pillar(
@@ -92,26 +90,6 @@ class Options:
 
 # Label of an image's full name, which it still bears when a newer one has got that.
 NAME_LABEL = "saltern.name"
-
-
-def image_name(cloud: Mapping[str, Any], image: str) -> str:
-    """Return the full name of an image folder in a cloud.
-
-    :param cloud: Pillar key ``cloud``.
-    """
-    named = {key: one for key, one in cloud["images"].items() if key != "tags"}
-    tag = cloud["images"].get("tags", {}).get(image, "")
-    return Options(release=cloud["release"], **named).name(image, tag)
-
-
-def is_image_name(cloud: Mapping[str, Any], name: str) -> bool:
-    """Return whether a cloud calls one of its images so now.
-
-    :param cloud: Pillar key ``cloud``.
-    :param name: A full name.
-    """
-    folder = name.rpartition(":")[0].rpartition("/")[2]
-    return image_name(cloud, folder) == name
 
 
 def folders(opts: Mapping[str, Any]) -> dict[str, str]:
@@ -162,4 +140,4 @@ def problems(
 @functools.cache
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of ``saltern:images``."""
-    return yaml.load(Path(__file__).with_name("options.schema.yml").read_text(), Loader)
+    return yamlfile.read(Path(__file__).with_name("options.schema.yml"))

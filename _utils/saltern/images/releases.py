@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from saltern import yamlfile
 from saltern.errors import SalternError
-from saltern.images.options import Loader
 from saltern.problems import check, unknown
 
 FILE = "releases.yml"
@@ -48,7 +46,7 @@ def read(path: Path) -> dict[str, Release]:
 
     :raises SalternError: The file breaks its schema, or names a release that it does not list before.
     """
-    data = yaml.load(path.read_text(), Loader) or {}
+    data = yamlfile.read(path) or {}
     if wrong := check(data, _SCHEMA, str(path)):
         raise SalternError("\n".join(map(str, wrong)))
     found: dict[str, Release] = {}

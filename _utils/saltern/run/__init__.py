@@ -1,1 +1,1 @@
-"""What runs on the master across hosts."""
+"""A run of the master across hosts: what it decides, asks, tells and remembers."""

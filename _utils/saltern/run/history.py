@@ -14,13 +14,15 @@ from typing import Any
 
 import psutil
 
-from saltern import files, inventory, plan, screen, secrets, summary
-from saltern.cloud import schema
-from saltern.errors import SalternError
-from saltern.fleet import failures_of
-from saltern.host import root
+from saltern import files
+from saltern.cloud import secrets
+from saltern.cloud.loading import schema
+from saltern.errors import Failure, SalternError
+from saltern.paths import root
 from saltern.problems import unknown
-from saltern.progress import Failure, count
+from saltern.run import inventory, plan, screen, summary
+from saltern.run.fleet import failures_of
+from saltern.run.progress import count
 
 Run = dict[str, Any]
 

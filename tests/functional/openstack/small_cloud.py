@@ -21,7 +21,9 @@ import clouds
 import docker
 import yaml
 
-from saltern import certificates, cloud, formulas, secrets
+from saltern.cloud import demand, formulas, loading, secrets
+from saltern.cloud.view import host_view
+from saltern.tls import authority, store
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PREFIX = "salterntest-small-"
@@ -134,15 +136,13 @@ class SmallCloud:
 
     def certify(self, *names: str) -> None:
         """Make certificates anew, all that the pillar asks for unless named; the authority's once."""
-        needed = certificates.wanted(
-            cloud.load(self.pillar, formulas.load([CHECKOUT / "formulas"]))
-        )
+        needed = demand.wanted(loading.load(self.pillar, formulas.load([CHECKOUT / "formulas"])))
         made = self.secrets.get("certificates", {})
-        key, now = made.get("ca.key", ""), certificates.now()
+        key, now = made.get("ca.key", ""), store.now()
         reasons = dict.fromkeys(names or needed, "is wanted anew") | (
             {} if key else {"ca": "is missing"}
         )
-        made |= certificates.make(reasons, needed, made, key, now)
+        made |= authority.make(reasons, needed, made, key, now)
         self.secrets["certificates"] = made
         if names:
             self._write_pillar()
@@ -158,8 +158,11 @@ class SmallCloud:
     def _write_pillar(self) -> None:
         catalog = formulas.load([CHECKOUT / "formulas"])
         self.secrets, _ = secrets.fill(catalog, self.secrets)
-        described = cloud.load(self.pillar, catalog)
+        described = loading.load(self.pillar, catalog)
         assert not described.problems, [str(one) for one in described.problems]
         users = yaml.safe_load((CHECKOUT / "images/users.yml").read_text())
-        view = {**self.pillar, "cloud": described.view("small", self.secrets, users, clouds.TAGS)}
+        view = {
+            **self.pillar,
+            "cloud": host_view(described, "small", self.secrets, users, clouds.TAGS),
+        }
         (self.root / "pillar/view.sls").write_text("#!json\n" + json.dumps(view))

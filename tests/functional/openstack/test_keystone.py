@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from saltern import plan, required, secrets
+from saltern import masking
+from saltern.cloud import secrets
+from saltern.run import plan
+from saltern.service import required
 
 from .small_cloud import EXTERNAL, INTERNAL, PREFIX, SERVICES, SmallCloud
 
@@ -152,7 +155,7 @@ def test_secrets_are_not_seen_from_outside(small_cloud: SmallCloud) -> None:
     for one in small_cloud.api.containers(all=True, filters={"name": f"^/{PREFIX}"}):
         shown += json.dumps(small_cloud.api.inspect_container(one["Id"]))
         shown += small_cloud.api.logs(one["Id"]).decode(errors="replace")
-    for secret in secrets.values(small_cloud.secrets):
+    for secret in masking.values(small_cloud.secrets):
         assert secret not in shown
 
 

@@ -1,0 +1,1 @@
+"""What makes bare machines hosts of the cloud."""

@@ -1,0 +1,92 @@
+"""The cluster lock: one run at a time changes the cloud.
+
+A lock of the kernel (flock) on a file: it is free again the moment its process dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saltern import space
+from saltern.errors import SalternError
+from saltern.paths import root
+
+# How often one that waits looks whether the lock is free.
+_LOOK_SECONDS = 1
+
+
+class Lock:
+    """A held lock.
+
+    :param path: The lock file; it stays when the lock is released.
+    :param holder: Who asks, for the message to others: ``command``, ``user``, ``since`` (UTC).
+    :raises SalternError: Another run holds the lock.
+    """
+
+    def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
+        path = Path(path)
+        self._owner = os.getpid()
+        self._descriptor: int | None = None
+        with space.needed(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            self._descriptor = None
+            raise SalternError(_held(path)) from None
+        text = json.dumps({**holder, "pid": os.getpid()}).encode()
+        with space.needed(path):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        """Let others run; a second call does nothing."""
+        # A forked child shares the lock: it must neither free it nor keep it from being freed.
+        if self._descriptor is not None:
+            if os.getpid() == self._owner:
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    close = __del__ = release
+
+
+def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
+    """Take the lock of the cloud.
+
+    :param opts: ``__opts__`` of a runner or of a state in an orchestration.
+    :param command: Who takes it, for the message to others.
+    :param patience: Seconds to wait for a run that holds it.
+    :raises SalternError: Another run holds it.
+    """
+    end = time.monotonic() + patience
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    holder = {"command": command, "user": opts.get("user", "?"), "since": since}
+    while True:
+        try:
+            return Lock(f"{root('var', opts)}/rollout.lock", holder)
+        except SalternError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_LOOK_SECONDS)
+
+
+def _held(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+    except ValueError:
+        holder = {}
+    return (
+        "another run holds the cloud: {command} (pid {pid}, user {user}, since {since}). Follow it "
+        "with salt-run saltern.watch; start again when it is done".format(
+            **{"command": "?", "pid": "?", "user": "?", "since": "?", **holder}
+        )
+    )

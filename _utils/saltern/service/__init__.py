@@ -1,0 +1,1 @@
+"""One service of a host: its templates, files, states, tasks and key rings."""
