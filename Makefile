@@ -36,11 +36,12 @@ test: setup  ## all tests, fast tiers first (set-up and images included)
 unit: .venv  ## the tests of the pure library, in seconds
 	@$(bin)/pytest -q tests/unit $(ARGS)
 
-lint: .venv  ## ruff, yamllint, salt-lint
+lint: .venv  ## ruff, yamllint, salt-lint, and who imports whom
 	@$(bin)/ruff check .
 	@$(bin)/ruff format --check .
 	@$(bin)/yamllint --strict .
 	@git ls-files --cached --others --exclude-standard '*.sls' | xargs -r $(bin)/salt-lint
+	@PYTHONPATH=_utils $(bin)/lint-imports --no-cache --no-logo
 
 locks: setup  ## does each lock of images/locks have all that each image needs? asks the index of Python packages
 	@$(bin)/salt-run image.build openstack-builder
