@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import shutil
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
+from saltern import space
 from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.images.names import image_name
 from saltern.service import scope
 
 try:
@@ -27,6 +32,7 @@ Result = TypeVar("Result")
 # The server is not there, or went away: 2002 no socket, 2003 refused, 2006 gone, 2013 cut off (by HAProxy, when it
 # has no server), 1047 a Galera member without a quorum. https://mariadb.com/kb/en/mariadb-error-code-reference
 _AWAY = (1047, 2002, 2003, 2006, 2013)
+_DUMP = ("--single-transaction", "--quick", "--routines", "--triggers", "--no-tablespaces")
 
 
 def __virtual__() -> bool | tuple[bool, str]:
@@ -76,6 +82,84 @@ def create(service: str, patience: float = 300) -> None:
         raise CommandExecutionError(_explain(error)) from error
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
+
+
+def dump(names: list[str], keep: int = 5) -> dict[str, str]:
+    """Dump databases into files of this host, each compressed, complete, and readable by root alone.
+
+    Runs on a host of the database server. A dump is as of one moment, and locks nothing (InnoDB).
+
+    :param names: Names of databases.
+    :param keep: How many dumps of each are kept, with the new one.
+    :returns: Database to the file.
+    :raises CommandExecutionError: The server does not answer, or a dump is not complete.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt control1 database.dump '[keystone, nova]'
+    """
+    folder = Path(host.root("var", __opts__), "backups")
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    done = {}
+    try:
+        with space.needed(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in names:
+                done[name] = str(_dump(name, folder, stamp))
+                for old in sorted(folder.glob(f"{name}.*.sql.gz"))[:-keep]:
+                    old.unlink()
+    except (SalternError, OSError) as error:
+        raise CommandExecutionError(str(error)) from error
+    return done
+
+
+def _dump(name: str, folder: Path, stamp: str) -> Path:
+    """Write one database's dump; what is not complete is not left behind."""
+    server, cloud = _server(), host.cloud(__pillar__, __opts__)
+    image = next(iter(cloud["formulas"][server]["containers"].values()))["image"]
+    account = {
+        "host": cloud["internal_address"],
+        "port": next(iter(cloud["services"][server]["ports"].values()))["port"],
+        "user": "root",
+        "password": _context(server).secret(f"{server}.root_password"),
+    }
+    if not _tls():
+        account["skip-ssl"] = ""
+    options = "\n".join(f'{key}="{value}"' for key, value in account.items())
+    plain, file = folder / f".{name}.sql", folder / f"{name}.{stamp}.sql.gz"
+    part = folder / f".{file.name}"
+    try:
+        ran = __salt__["container.run"](
+            "database-dump",
+            service=server,
+            image=image_name(cloud, image),
+            command=[
+                "mariadb-dump",
+                "--defaults-extra-file=/dev/stdin",
+                f"--result-file=/backups/{plain.name}",
+                *_DUMP,
+                name,
+            ],
+            stdin=f"[client]\n{options}\n",
+            user="0",
+            volumes=[f"{folder}:/backups"],
+            timeout=6 * 3600,
+        )
+        if ran["retcode"] != 0:
+            raise SalternError(f"mariadb-dump {name}: {ran['stderr'].strip()[-2000:]}")
+        with plain.open("rb") as source, gzip.open(part, "wb", compresslevel=1) as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            source.seek(max(0, source.tell() - 200))
+            if b"-- Dump completed" not in source.read():
+                raise SalternError(f"the dump of {name} is not complete")
+        part.chmod(0o600)
+        part.replace(file)
+    finally:
+        plain.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+    return file
 
 
 def _usable(names: list[str], user: str, password: str) -> bool:

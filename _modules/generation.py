@@ -8,6 +8,7 @@ from pathlib import Path
 from salt.exceptions import CommandExecutionError
 
 from saltern import masking, paths
+from saltern.containers import revisions
 from saltern.errors import SalternError
 from saltern.host import facts
 from saltern.service import generation
@@ -107,7 +108,7 @@ def list_(service: str) -> list[str]:
 
 
 def prune(service: str, keep: int = 3) -> list[str]:
-    """Remove generations that no container uses, but the newest few.
+    """Remove generations that no container and no revision of the service uses, but the newest few.
 
     :param keep: How many of the newest to keep.
     :returns: Digests of what was removed.
@@ -118,7 +119,12 @@ def prune(service: str, keep: int = 3) -> list[str]:
 
         salt aio generation.prune keystone
     """
-    return generation.prune(_parent(service), set(_used(service)), keep)
+    try:
+        path = revisions.file(host.root("var", __opts__), service)
+        used = {*_used(service), *revisions.generations(revisions.read(path))}
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+    return generation.prune(_parent(service), used, keep)
 
 
 def _wanted(service: str) -> generation.Generation:

@@ -37,6 +37,7 @@ from saltern.run import (
     schedule,
     screen,
     status,
+    upgrades,
 )
 from saltern.run.fleet import RolloutError, Run
 from saltern.run.formation import RefusedError
@@ -161,8 +162,7 @@ def planned(name: str, deadline: float = 600, same_release: bool = False) -> dic
     What cannot be asked yet is asked again when the services before it have come up.
 
     :param deadline: Seconds a host has for its answer.
-    :param same_release: Stop if services that run would get another release, unless the key ``release`` of
-        the command names it: schemas are upgraded while the old release still serves.
+    :param same_release: Stop if services that run would get another release: that is an upgrade.
     """
     with _phase(name) as (phase, ret):
         run = _run()
@@ -541,19 +541,26 @@ def introduced(name: str, client: str, dashboard: str) -> dict[str, Any]:
 
 
 def _keep_release(run: Run, phase: Phase, deadline: float) -> None:
+    """Stop a deployment that would be an upgrade, or that meets one which is not finished."""
     release = run.cloud.settings["release"]
+    again = "salt-run state.orchestrate orch.upgrade"
+    unfinished = upgrades.read(upgrades.file(root("var", __opts__)))
+    between = [one for one in run.services if one in unfinished]
+    if between:
+        raise RefusedError(
+            f"the upgrade of {', '.join(between)} is not finished",
+            f"{again} goes on with it, salt-run state.orchestrate orch.rollback goes back",
+        )
     changing = plan.images_change(run.plans)
-    if not changing or run.command.get("release") == release:
+    if not changing:
         return
     there = run.fleet.call(phase, "container.list", {host: {} for host in changing}, deadline)
     found = plan.other_releases(changing, there, release)
     if found:
         old = "; ".join(f"{one} runs in {', '.join(services)}" for one, services in found.items())
         raise RefusedError(
-            f"saltern:release is {release}, but {old}: a deploy would upgrade databases while the old "
-            "release still serves",
-            f"set saltern:release back; there is no upgrade without an outage yet. With one: back up the "
-            f"database, orch.stop of the OpenStack services, then {run.command.text(release=release)}",
+            f"saltern:release is {release}, but {old}: that is an upgrade",
+            f"{again}, or set saltern:release back",
         )
 
 

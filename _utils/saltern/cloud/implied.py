@@ -69,8 +69,10 @@ def complete(service: str, formula: Mapping[str, Any]) -> Formula:
     result["requires"] = [one for one in formula.get("requires", []) if one != service]
     result["secrets"] = dict(_secrets(result)) | result.get("secrets", {})
     defaults = {"image": service, **formula.get("container_defaults", {})}
+    # An API talks to the others, and so comes after them, in an upgrade above all, unless the service says otherwise.
+    order = [*formula.get("containers", {}), *result.get("containers", {})]
     result["containers"] = {
-        name: merged(defaults, one) for name, one in result.get("containers", {}).items()
+        name: merged(defaults, result["containers"][name]) for name in dict.fromkeys(order)
     }
     of_a_task = {key: value for key, value in defaults.items() if key not in _OF_A_SERVER}
     result["tasks"] = {}

@@ -20,7 +20,10 @@ _KEYS: dict[str, dict[str, Any]] = {
     "force": {"type": "string", "description": "The host whose data are kept"},
     "remove": {"type": "string", "description": "The host that leaves the cloud"},
     "days": {"type": "number", "minimum": 0, "description": "Days that certificates stay valid"},
-    "release": {"type": "string", "description": "The release to change to, in quotes"},
+    "backup": {
+        "enum": ["yes", "no", True, False],
+        "description": "Whether databases that change are backed up first",
+    },
 }
 
 

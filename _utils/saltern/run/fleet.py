@@ -22,6 +22,7 @@ from saltern.run.jobs import Answer, Jobs, StateDone, interruptible
 from saltern.run.lock import Lock
 from saltern.run.master import Master
 from saltern.run.progress import Phase
+from saltern.run.upgrades import Upgrades
 
 # A state that took less than this and changed nothing is no news.
 _NEWS_SECONDS = 1.0
@@ -56,6 +57,40 @@ def stop_for(failures: Sequence[Failure]) -> None:
     """
     if failures:
         raise RolloutError(failures)
+
+
+@dataclass(frozen=True)
+class StepJob:
+    """What hosts do in the steps of a schedule.
+
+    :ivar fun: Execution function.
+    :ivar kwargs: Its arguments, by step.
+    :ivar done: How much its answer says was done, for people: so many of ``noun``, ``verb``.
+    :ivar remedy: What to do when it fails, by host and service.
+    """
+
+    fun: str
+    kwargs: Callable[[rollout.Step], dict[str, Any]]
+    done: Callable[[Any], int]
+    noun: str
+    verb: str
+    remedy: Callable[[str, str], str] = lambda host, service: ""
+
+
+_STATES = StepJob(
+    "state.sls",
+    # concurrent: services that do not depend on each other change at the same time.
+    # Of many hosts nobody follows the single states: each is a message to the master.
+    lambda step: {
+        "mods": [step.service],
+        "concurrent": True,
+        "state_events": len(step.hosts) <= _FOLLOWED,
+    },
+    lambda states: sum(1 for one in states.values() if one.get("changes")),
+    "state",
+    "changed",
+    progress.states_of,
+)
 
 
 class Fleet:
@@ -254,15 +289,18 @@ class Fleet:
         phase: Phase,
         schedule: rollout.Schedule,
         deadline: float,
+        job: StepJob | None = None,
         told: Callable[[str, str, Any, bool], None] = lambda service, host, states, ok: None,
     ) -> dict[str, dict[str, int]]:
-        """Apply services' states in the order of the schedule.
+        """Have hosts do a job for each service, in the order of the schedule.
 
         :param deadline: Seconds that one service may take on one host.
+        :param job: What they do; the service's states, if not said.
         :param told: Is told of each host that has finished: service, host, its states, whether all is well.
-        :returns: Service to host to the number of states that changed something.
-        :raises RolloutError: A state failed or a host is silent; what had started was waited for.
+        :returns: Service to host to how much was done: the number of states that changed something.
+        :raises RolloutError: A host failed or is silent; what had started was waited for.
         """
+        job = job or _STATES
         jobs = self._jobs()
         changed: dict[str, dict[str, int]] = {}
         failures: list[Failure] = []
@@ -270,17 +308,10 @@ class Fleet:
 
         def start() -> None:
             for step in schedule.ready():
-                # concurrent: services that do not depend on each other change at the same time.
-                # Of many hosts nobody follows the single states: each is a message to the master.
-                call = {
-                    "mods": [step.service],
-                    "concurrent": True,
-                    "state_events": len(step.hosts) <= _FOLLOWED,
-                }
                 jobs.start(
-                    "state.sls",
+                    job.fun,
                     step.hosts,
-                    kwargs=call,
+                    kwargs=job.kwargs(step),
                     deadline=deadline,
                     label=step.service,
                 )
@@ -291,15 +322,15 @@ class Fleet:
                 _tell_state(phase, event)
                 continue
             service, host = event.job.label, event.host
-            wrong = _state_failures(event)
+            wrong = _step_failures(event, job)
             failures += wrong
             told(service, host, event.value, not wrong)
             done += 1
             percent = 100 * done // schedule.total
             if not wrong:
-                states = sum(1 for one in event.value.values() if one.get("changes"))
-                changed.setdefault(service, {})[host] = states
-            text = wrong[0].reason if wrong else f"{progress.count(states, 'state')} changed"
+                number = job.done(event.value)
+                changed.setdefault(service, {})[host] = number
+            text = wrong[0].reason if wrong else f"{progress.count(number, job.noun)} {job.verb}"
             phase.host(host, f"{service}: {text}", not wrong, event.seconds, percent)
             schedule.finished(service, ok=not wrong)
             start()
@@ -332,6 +363,7 @@ class Run:
     :ivar command: What the operator has typed.
     :ivar plans: Host to what would change.
     :ivar stopped: Hosts whose member of a cluster this run has stopped, in order to start it otherwise.
+    :ivar upgrades: The services that an upgrade changes, and no others; None in other runs.
     """
 
     fleet: Fleet
@@ -343,6 +375,7 @@ class Run:
     plans: dict[str, plan.Plan] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
     leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    upgrades: Upgrades | None = None
 
     def hosts_of(self, what: str) -> tuple[str, ...]:
         """Return the hosts of this run whose service provides something, such as ``client``."""
@@ -397,7 +430,12 @@ class Run:
         """
         work = plan.work(self.plans, self.services)
         left = plan.beyond_configuration(self.plans) if only == "configuration" else {}
-        return {service: hosts for service, hosts in work.items() if service not in left}, left
+        chosen = work if self.upgrades is None else self.upgrades
+        return {
+            service: hosts
+            for service, hosts in work.items()
+            if service not in left and service in chosen
+        }, left
 
 
 def begin(
@@ -475,12 +513,12 @@ def _failure(event: Answer) -> Failure:
     return Failure(reason.removeprefix("ERROR: "), event.host, event.job.label)
 
 
-def _state_failures(event: Answer) -> list[Failure]:
+def _step_failures(event: Answer, job: StepJob) -> list[Failure]:
     if event.ok and isinstance(event.value, Mapping):
         return []
     if event.reason:
         return [_failure(event)]
-    remedy = progress.states_of(event.host, event.job.label)
+    remedy = job.remedy(event.host, event.job.label)
     found = progress.state_failures(event.value, event.host, event.job.label)
     return [
         Failure(one.reason, one.host, one.service, one.state, remedy)

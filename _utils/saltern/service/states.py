@@ -11,7 +11,7 @@ from saltern.images.names import image_name
 from saltern.service import required, tasks, templates
 
 # What of a task is not about its container.
-_OF_A_TASK = ("name", "phase", "where")
+_OF_A_TASK = ("name", "phase", "where", "accepts", "skip_on_upgrade")
 States = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -56,21 +56,22 @@ def states(
         add(f"Create the database of {service}", "database.present", name=service)
     for name, task in tasks.of_phase(formula, "deploy").items():
         if first or task["where"] == "each":
-            full_name = tasks.container_name(service, name)
-            container = _container(service, full_name, task, formula, cloud, context)
-            add(task["name"], "container.ran", **container)
+            arguments = container_of_task(service, name, task, formula, cloud, context)
+            add(task["name"], "container.ran", **arguments)
     for name, spec in formula.get("containers", {}).items():
-        container = _container(service, name, spec, formula, cloud, context)
-        add(f"Run {name}", "container.running", **container)
+        arguments = container(service, name, spec, formula, cloud, context)
+        add(f"Run {name}", "container.running", **arguments)
     if "identity" in cloud["services"][service].get("provides", ()):
         add("Register services, users and endpoints", "catalog.registered", name=service)
+    if formula.get("containers"):
+        add(f"Note what {service} runs", "revision.noted", name=service)
     last = list(result)[-1:]
     for sentence, body in (more or {}).items():
         result[sentence] = _follow(body, [{_module(result[one]): one} for one in last])
     return result
 
 
-def _container(
+def container(
     service: str,
     name: str,
     spec: Mapping[str, Any],
@@ -79,8 +80,7 @@ def _container(
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a container's arguments with its image's full name, its config, key rings and certificates."""
-    arguments = {key: value for key, value in spec.items() if key not in _OF_A_TASK}
-    arguments = templates.resolve(arguments, context)
+    arguments = templates.resolve(spec, context)
     arguments["image"] = image_name(cloud, arguments["image"])
     volumes = list(arguments.get("volumes", []))
     for ring, declared in formula.get("keyrings", {}).items():
@@ -91,6 +91,20 @@ def _container(
         arguments["config_dir"] = formula["config_dir"]
     arguments = trusting(arguments, service, formula, context)
     return {"name": name, "service": service, **arguments}
+
+
+def container_of_task(
+    service: str,
+    name: str,
+    task: Mapping[str, Any],
+    formula: Mapping[str, Any],
+    cloud: Mapping[str, Any],
+    context: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the arguments of the container that a task with an image has for itself, see :func:`container`."""
+    spec = {key: value for key, value in task.items() if key not in _OF_A_TASK}
+    full_name = tasks.container_name(service, name)
+    return container(service, full_name, spec, formula, cloud, context)
 
 
 def trusting(

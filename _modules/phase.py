@@ -1,0 +1,146 @@
+"""Tasks of this host's services by their phase: what an upgrade does beside replacing containers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from saltern import masking
+from saltern.errors import SalternError
+from saltern.host import facts as host
+from saltern.host.checks import Check, check
+from saltern.service import states, tasks, templates
+
+# Data that are moved, and tables that are changed, take as long as they are large.
+_TIMEOUT = 6 * 3600
+_LAST_LINES = 15
+
+
+def run(phase: str, services: list[str] | None = None) -> dict[str, dict[str, str]]:
+    """Run the tasks of a phase, with the wanted image and configuration; each may be run again.
+
+    :param phase: Such as ``expand``, see ``docs/add-a-service.md``.
+    :param services: Names of services; None is all of this host.
+    :returns: Service to task to what it wrote last; those without such tasks are left out.
+    :raises CommandExecutionError: A task fails; those after it have not begun.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio phase.run expand services='[keystone]'
+    """
+    done: dict[str, dict[str, str]] = {}
+    cloud = _cloud()
+    for service, name, task in _tasks(cloud, phase, services):
+        code, said = _run(service, name, task, cloud)
+        if code not in task.get("accepts", [0]):
+            raise CommandExecutionError(
+                f"{task['name']} ({' '.join(task['command'])}) exited with code {code}.\n"
+                f"Its last lines:\n{said}"
+            )
+        done.setdefault(service, {})[task["name"]] = (said.splitlines() or [""])[-1]
+    return done
+
+
+def checked(phase: str, services: list[str] | None = None) -> list[Check]:
+    """Run the tasks of a phase as checks: a failure is a row, and the others run all the same.
+
+    :param phase: Such as ``upgrade_check``.
+    :param services: Names of services; None is all of this host.
+    :returns: One row a task: ``check``, ``ok``, ``found``, ``remedy``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio phase.checked upgrade_check services='[nova]'
+    """
+    rows = []
+    cloud = _cloud()
+    for service, name, task in _tasks(cloud, phase, services):
+        command = " ".join(task["command"])
+        try:
+            code, said = _run(service, name, task, cloud)
+            ok = code in task.get("accepts", [0])
+            found = f"{command}: exit code {code}" + ("" if ok else f"\n{said}")
+        except CommandExecutionError as error:
+            ok, found = False, str(error)
+        rows.append(check(service, ok, found, "Do what the service's own check says, then again"))
+    return rows
+
+
+def skipped(services: list[str] | None = None) -> list[str]:
+    """Note that the tasks which an upgrade does in phases of its own are done for the wanted image.
+
+    :param services: Names of services; None is all of this host.
+    :returns: Names of their containers.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio phase.skipped services='[keystone]'
+    """
+    noted = []
+    cloud = _cloud()
+    for service, name, task in _tasks(cloud, "deploy", services):
+        if task.get("skip_on_upgrade"):
+            arguments = _container(service, name, task, cloud)
+            rerun_on = arguments.pop("rerun_on", ["image"])
+            full_name = arguments.pop("name")
+            facts = __salt__["container.facts"](full_name, **arguments)
+            __salt__["once.done"](full_name, facts, rerun_on)
+            noted.append(full_name)
+    return noted
+
+
+def _tasks(cloud: Any, phase: str, services: list[str] | None) -> list[tuple[str, str, Any]]:
+    """Return service, name and task of those that this host runs in a phase."""
+    return [
+        (service, name, task)
+        for service, formula in cloud["formulas"].items()
+        if services is None or service in services
+        for name, task in tasks.of_phase(formula, phase).items()
+        if formula["first"] or task["where"] == "each"
+    ]
+
+
+def _run(service: str, name: str, task: Any, cloud: Any) -> tuple[int, str]:
+    """Return a task's exit code and its last lines, in which secrets are hidden."""
+    try:
+        if "container" in task:
+            command = templates.resolve(task["command"], _context(service))
+            done = __salt__["container.exec"](task["container"], command, timeout=_TIMEOUT)
+        else:
+            arguments = _container(service, name, task, cloud)
+            arguments.pop("rerun_on", None)
+            if arguments.get("config_dir"):
+                where = __salt__["generation.path"](service)
+                arguments["generation"] = {
+                    **where,
+                    "path": __salt__["generation.write"](service),
+                }
+            done = __salt__["container.run"](timeout=_TIMEOUT, **arguments)
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
+    said = f"{done['stdout']}\n{done['stderr']}".strip().splitlines()
+    text = "\n".join(said[-_LAST_LINES:]) or "(it wrote nothing)"
+    return done["retcode"], masking.mask(text, cloud.get("secrets", {}))
+
+
+def _container(service: str, name: str, task: Any, cloud: Any) -> dict[str, Any]:
+    formula = cloud["formulas"][service]
+    return states.container_of_task(service, name, task, formula, cloud, _context(service))
+
+
+def _context(service: str) -> Any:
+    return host.context(service, __pillar__, __opts__, __grains__)
+
+
+def _cloud() -> Any:
+    try:
+        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error

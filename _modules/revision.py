@@ -1,0 +1,182 @@
+"""Revisions of this host's services: what their containers were made from, and the way back to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from salt.exceptions import CommandExecutionError
+
+from saltern import paths
+from saltern.containers import revisions
+from saltern.containers.engine import Engine
+from saltern.containers.host import Host
+from saltern.errors import SalternError
+from saltern.host import facts
+from saltern.service import tasks
+
+__func_alias__ = {"list_": "list"}
+
+
+def list_(services: list[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Return the revisions that this host keeps, service to ``id``, ``release`` and ``images``, newest last.
+
+    :param services: Names of services; None is all of this host.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio revision.list services='[glance]'
+    """
+    with _errors():
+        return {
+            name: [
+                {
+                    "id": one["id"],
+                    "release": one["release"],
+                    "images": sorted({each["image"] for each in one["containers"].values()}),
+                }
+                for one in revisions.read(_path(name))
+            ]
+            for name in _services(services)
+        }
+
+
+def note(services: list[str] | None = None) -> dict[str, str]:
+    """Keep what services run now as their newest revision.
+
+    :param services: Names of services; None is all of this host.
+    :returns: Service to the id of what it runs; services without containers are left out.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio revision.note services='[glance]'
+    """
+    ids = {}
+    with _errors():
+        for name in _services(services):
+            revision = _now(name)
+            if revision["containers"]:
+                revisions.note(_path(name), revision)
+                ids[name] = revision["id"]
+    return ids
+
+
+def restore(revision: dict[str, str], services: list[str] | None = None) -> dict[str, list[str]]:
+    """Bring the containers of services back to a revision: its images, configuration and options.
+
+    The last container of a service goes first, as its API is the last one to move on. A container that does not
+    come up leaves the present one in place; those that the revision does not have are removed.
+
+    :param revision: Service to the id of one of its revisions.
+    :param services: Only these of them; None is all.
+    :returns: Service to the containers that were replaced or removed.
+    :raises CommandExecutionError: A revision, an image or a configuration is not on this host any more, or a
+        container did not come up.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio revision.restore '{glance: 1f0c5d2a77b3}'
+    """
+    done = {}
+    with _errors():
+        chosen = [one for one in _services(services) if one in revision]
+        # All that can be seen to be missing is seen before the first container is touched.
+        goals = {name: _goal(name, revision[name]) for name in chosen}
+        for name in reversed(chosen):
+            changed = _restore(name, *goals[name])
+            if changed:
+                done[name] = changed
+    return done
+
+
+def _goal(service: str, id_: str) -> tuple[revisions.Revision, dict[str, Any]]:
+    """Return a revision and the spec of each of its containers."""
+    found = revisions.find(revisions.read(_path(service)), id_, service)
+    formula = _cloud()["formulas"][service].get("containers", {})
+    snapshot = _host().snapshot()
+    for name, one in found["containers"].items():
+        folder = _generation(service, one["config"])
+        if folder and not Path(folder["path"]).is_dir():
+            raise SalternError(
+                f"{name}: its configuration {folder['path']} is not on this host any more"
+            )
+    return found, {
+        name: revisions.wanted(
+            name,
+            one,
+            snapshot,
+            {key: formula.get(name, {}).get(key) for key in ("deadline", "stop_when")},
+        )
+        for name, one in found["containers"].items()
+    }
+
+
+def _restore(service: str, revision: revisions.Revision, specs: dict[str, Any]) -> list[str]:
+    here = _host()
+    changed = []
+    for name, one in reversed(revision["containers"].items()):
+        plan = here.running(specs[name], service, _generation(service, one["config"]))
+        if plan.changes:
+            changed.append(name)
+    present = here.snapshot().current().values()
+    for name in [one.name for one in present if one.service == service and not one.once]:
+        if name not in specs:
+            here.absent(name)
+            changed.append(name)
+    for name, marker in revision["once"].items():
+        __salt__["once.done"](name, marker, list(marker))
+    revisions.note(_path(service), revision)
+    return changed
+
+
+def _now(service: str) -> revisions.Revision:
+    formula = _cloud()["formulas"].get(service, {})
+    ran = __salt__["once.list"]()
+    names = (
+        tasks.container_name(service, name)
+        for name, task in tasks.of_phase(formula, "deploy").items()
+        if task.get("skip_on_upgrade")
+    )
+    once = {name: ran[name] for name in names if name in ran}
+    return revisions.now(_host().snapshot(), service, formula.get("containers", {}), once)
+
+
+def _generation(service: str, digest: str) -> dict[str, str] | None:
+    if not digest:
+        return None
+    path = Path(paths.root("etc", __opts__), "services", service, digest)
+    return {"digest": digest, "path": str(path)}
+
+
+def _path(service: str) -> Path:
+    return revisions.file(paths.root("var", __opts__), service)
+
+
+def _services(chosen: list[str] | None) -> list[str]:
+    return [name for name in _cloud()["formulas"] if chosen is None or name in chosen]
+
+
+def _cloud() -> Any:
+    return facts.cloud(__pillar__, __opts__)
+
+
+def _host() -> Host:
+    """Return this host as it is now: a run of states has changed it since the last look."""
+    prefix = __opts__.get("saltern", {}).get("prefix", "")
+    return Host(Engine(), prefix, locks=Path(paths.root("var", __opts__), "locks"))
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except SalternError as error:
+        raise CommandExecutionError(str(error)) from error
