@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Declared by services, and run by nothing yet: upgrades, saving and clean-up of databases come with their own commands.
-NOT_RUN_YET = ("expand", "migrate", "contract", "backup", "restore", "purge")
+# Declared by services, and run by nothing yet: saving and clean-up of databases come with their own commands.
+NOT_RUN_YET = ("backup", "restore", "purge")
 
 
 def of_phase(formula: Mapping[str, Any], phase: str) -> dict[str, dict[str, Any]]:
