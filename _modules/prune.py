@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern import paths
+from saltern.containers import revisions
 from saltern.containers.engine import ConflictError, Engine, NotFoundError
 from saltern.errors import SalternError
 from saltern.host import facts
@@ -106,9 +106,11 @@ def _folders(parent: Path, used: Collection[str], needed: Collection[str]) -> li
 
 
 def _of_ways_back() -> Iterator[str]:
-    """Yield every word of what is kept of containers that were replaced."""
-    for path in Path(paths.root("var", __opts__), "previous").glob("*.json"):
-        yield from prune.names_in(json.loads(path.read_text()))
+    """Yield the images and generations of what each service runs and of what it ran before."""
+    for path in Path(paths.root("var", __opts__), "revisions").glob("*.json"):
+        last = revisions.read(path)[-2:]
+        yield from revisions.images(last)
+        yield from revisions.generations(last)
 
 
 def _below(parent: Path) -> list[Path]:

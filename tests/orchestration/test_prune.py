@@ -44,10 +44,12 @@ def host(cloud: Cloud) -> Iterator[Path]:
         docker("import", "--change", f"LABEL test={name}", "-", name, input=tar.stdout)
     docker("create", "--name", f"{NAMESPACE}-stopped", names[0], "/bin/busybox", "true")
     home = cloud.folder / "minions/two"
-    records = home / "var/previous"
-    records.mkdir(parents=True)
-    record = {"spec": {"image": names[1]}, "generation": {"digest": "named"}}
-    (records / "web.json").write_text(json.dumps(record))
+    records = home / "var/revisions"
+    records.mkdir(parents=True, exist_ok=True)
+    (id_,) = docker("images", "--quiet", "--no-trunc", names[1]).split()
+    container = {"image": names[1], "image_id": id_, "config": "named"}
+    record = {"id": "0a1b", "release": "", "containers": {"web": container}, "once": {}}
+    (records / "web.json").write_text(json.dumps([record]))
     for age, name in enumerate(("newest", "older", "named", "oldest"), 1):
         folder = home / "etc/services/web" / name
         folder.mkdir(parents=True)

@@ -70,9 +70,8 @@ def test_an_image_that_lost_its_name_is_known_by_its_digest_or_its_label():
 
 def test_what_a_way_back_names_stays_by_whatever_name():
     listed = [image(1, nova(0)), image(2, nova(1)), image(3, nova(2))]
-    record = {"image_id": "sha256:1", "spec": {"image": nova(1)}}
     assert unneeded(*listed) == [nova(1), nova(0)]
-    assert unneeded(*listed, needed=prune.names_in(record)) == []
+    assert unneeded(*listed, needed=["sha256:1", nova(1)]) == []
 
 
 def test_only_what_an_image_does_not_share_is_room():
@@ -89,11 +88,6 @@ def test_of_generations_those_in_use_the_last_before_and_the_last_after_stay():
     assert prune.generations(found, {"c"}, {"a"}) == ["d"]
     assert prune.generations(found, (), ()) == ["d", "c", "b", "a"]
     assert prune.generations({}, {"gone"}, ()) == []
-
-
-def test_a_record_names_what_it_holds_at_any_depth_also_the_ends_of_paths():
-    record = {"spec": [{"config": "/etc/saltern/services/nova/0a1b"}], "memory": 5, "user": None}
-    assert "0a1b" in set(prune.names_in(record))
 
 
 def test_it_says_what_each_host_freed():

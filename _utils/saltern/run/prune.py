@@ -1,29 +1,17 @@
 """What a host keeps of old configuration and images without need: decisions only, no I/O.
 
 Needed is what a container uses, what the pillar wants, and what leads back from there: the configuration and the
-image that were in use before, and all that the records of replaced containers name.
+image that were in use before, and what the last two revisions of each service name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from saltern.images.options import NAME_LABEL
 from saltern.run.progress import count
-
-
-def names_in(record: Any) -> Iterator[str]:
-    """Yield every word of a record, such as the spec that a container was replaced from; of a path also its end."""
-    if isinstance(record, Mapping):
-        record = [*record.keys(), *record.values()]
-    if isinstance(record, str):
-        yield record
-        yield record.rpartition("/")[2]
-    elif isinstance(record, Iterable):
-        for one in record:
-            yield from names_in(one)
 
 
 def generations(
