@@ -17,11 +17,14 @@ _TIMEOUT = 6 * 3600
 _LAST_LINES = 15
 
 
-def run(phase: str, services: list[str] | None = None) -> dict[str, dict[str, str]]:
+def run(
+    phase: str, services: list[str] | None = None, image: str | None = None
+) -> dict[str, dict[str, str]]:
     """Run the tasks of a phase, with the wanted image and configuration; each may be run again.
 
     :param phase: Such as ``expand``, see ``docs/add-a-service.md``.
     :param services: Names of services; None is all of this host.
+    :param image: Full name of an image that is taken instead of the wanted one: that of a way back.
     :returns: Service to task to what it wrote last; those without such tasks are left out.
     :raises CommandExecutionError: A task fails; those after it have not begun.
 
@@ -34,7 +37,7 @@ def run(phase: str, services: list[str] | None = None) -> dict[str, dict[str, st
     done: dict[str, dict[str, str]] = {}
     cloud = _cloud()
     for service, name, task in _tasks(cloud, phase, services):
-        code, said = _run(service, name, task, cloud)
+        code, said = _run(service, name, task, cloud, image)
         if code not in task.get("accepts", [0]):
             raise CommandExecutionError(
                 f"{task['name']} ({' '.join(task['command'])}) exited with code {code}.\n"
@@ -107,7 +110,9 @@ def _tasks(cloud: Any, phase: str, services: list[str] | None) -> list[tuple[str
     ]
 
 
-def _run(service: str, name: str, task: Any, cloud: Any) -> tuple[int, str]:
+def _run(
+    service: str, name: str, task: Any, cloud: Any, image: str | None = None
+) -> tuple[int, str]:
     """Return a task's exit code and its last lines, in which secrets are hidden."""
     try:
         if "container" in task:
@@ -116,6 +121,7 @@ def _run(service: str, name: str, task: Any, cloud: Any) -> tuple[int, str]:
         else:
             arguments = _container(service, name, task, cloud)
             arguments.pop("rerun_on", None)
+            arguments["image"] = image or arguments["image"]
             if arguments.get("config_dir"):
                 where = __salt__["generation.path"](service)
                 arguments["generation"] = {

@@ -242,7 +242,7 @@ def _restore(
     run: Run, phase: Phase, goals: Mapping[str, Mapping[str, str]], deadline: float
 ) -> tuple[list[Failure], dict[str, dict[str, list[str]]]]:
     """Bring services back, those first that require others; return what failed, and service to host to containers."""
-    failures: list[Failure] = []
+    failures = _prepare(run, phase, goals, deadline)
     done: dict[str, dict[str, list[str]]] = {}
     for service in reversed([one for one in run.services if one in goals]):
         hosts = [host for host in run.services[service].hosts if host in goals[service]]
@@ -261,6 +261,23 @@ def _restore(
                     done.setdefault(service, {})[host] = changed[service]
                     phase.host(host, f"{service}: back", True, 0, 0)
     return failures, done
+
+
+def _prepare(
+    run: Run, phase: Phase, goals: Mapping[str, Mapping[str, str]], deadline: float
+) -> list[Failure]:
+    """Run the tasks without which an older release would not start, in its own image; return what failed."""
+    failures: list[Failure] = []
+    for service in upgrades.with_tasks(run.cloud.catalog, goals, "rollback"):
+        first = run.cloud.placement[service][0]
+        asked = {first: {"services": [service]}}
+        known, wrong = run.fleet.answers(phase, "revision.list", asked, deadline)
+        image = rollbacks.image(known.get(first, {}).get(service, ()), goals[service].get(first))
+        if image:
+            call = {first: {"phase": "rollback", "services": [service], "image": image}}
+            _, wrong = run.fleet.answers(phase, "phase.run", call, deadline)
+        failures += [Failure(one.reason, one.host, service, remedy=one.remedy) for one in wrong]
+    return failures
 
 
 def _tasks(run: Run, phase: Phase, ret: dict[str, Any], part: str, deadline: float) -> None:

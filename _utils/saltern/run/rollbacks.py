@@ -61,6 +61,11 @@ def _refused(service: str, formula: Mapping[str, Any], kept: Sequence[Mapping[st
     return ""
 
 
+def image(kept: Iterable[Mapping[str, Any]], goal: str | None) -> str:
+    """Return the image of a revision, in which the tasks of a way back run; nothing if it is not kept."""
+    return next((one["images"][0] for one in kept if one["id"] == goal), "")
+
+
 def text(found: Goals, known: Known) -> str:
     """Return in a sentence which service goes back to which images."""
     said = []
