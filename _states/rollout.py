@@ -223,7 +223,9 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
             told = _orchestration().record.applied
-            done = run.fleet.apply(phase, schedule.Schedule(run.services, work), deadline, told)
+            done = run.fleet.apply(
+                phase, schedule.Schedule(run.services, work), deadline, told=told
+            )
             changed = {
                 service: {host: states for host, states in where.items() if states}
                 for service, where in done.items()

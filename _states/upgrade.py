@@ -142,7 +142,10 @@ def replaced(name: str, deadline: float = 1800) -> dict[str, Any]:
             ret.update(result=None, changes=work, comment="Would replace the containers of these.")
         else:
             try:
-                done = run.fleet.apply(phase, schedule.Schedule(run.services, work), deadline)
+                told = _orchestration().record.applied
+                done = run.fleet.apply(
+                    phase, schedule.Schedule(run.services, work), deadline, told=told
+                )
             except SalternError as error:
                 raise _gone_back(run, phase, error, deadline) from error
             ret["changes"] = done

@@ -356,7 +356,7 @@ def _configure(folder: Path) -> dict[str, list[str]]:
                 }
             }
         ],
-        "saltern": {"etc": str(folder / "etc"), "var": str(folder / "var"), "silence": 2},
+        "saltern": {"etc": str(folder / "etc"), "var": str(folder / "var"), "silence": 5},
         "reactor": [{"salt/minion/*/start": [str(folder / "salt/reactor/started.sls")]}],
         "worker_threads": 3,
         "state_output": "changes",
