@@ -35,7 +35,8 @@ def due(name: str, deadline: float = 300) -> dict[str, Any]:
         changing = plan.images_change(run.plans)
         asked: dict[str, dict[str, Any]] = {host: {} for host in changing}
         there = run.fleet.call(phase, "container.list", asked, deadline) if asked else {}
-        run.upgrades = upgrades.due(run.plans, there, run.services, unfinished, release)
+        catalog = {name: run.cloud.catalog[name] for name in run.services}
+        run.upgrades = upgrades.due(run.plans, there, catalog, unfinished, release)
         known = releases.read(Path(inventory.settings(__opts__)["images"], releases.FILE))
         for old in {old for one in run.upgrades.values() for old in one.old}:
             releases.upgrade_path(old, release, known)

@@ -23,6 +23,7 @@ OPTION = {
 DOWN = {"state": "Run x", "result": None, "comment": "is not up: x is exited", "changes": {}}
 UNKNOWN = {"state": "Ask x", "result": None, "comment": "cannot be asked: away", "changes": {}}
 SERVICES = ["store", "front"]
+CATALOG = {name: {"containers": {name: {}}} for name in SERVICES} | {"cells": {"tasks": {}}}
 
 
 def containers(**releases):
@@ -31,7 +32,7 @@ def containers(**releases):
 
 
 def due(plans, there, unfinished=None):
-    return upgrades.due(plans, there, SERVICES, unfinished or {}, "2026.2")
+    return upgrades.due(plans, there, CATALOG, unfinished or {}, "2026.2")
 
 
 def test_services_with_another_image_are_due_in_the_order_of_the_run():
@@ -52,6 +53,10 @@ def test_a_changed_option_is_no_upgrade_and_named():
 def test_a_service_that_does_not_run_yet_is_not_upgraded():
     new = {**IMAGE, "changes": {"container": {"old": None, "new": "x"}, "image": {}}}
     assert due({"one": {"store": [new]}}, {"one": {}}) == {}
+
+
+def test_a_service_of_tasks_alone_gets_another_image_too():
+    assert due({"one": {"cells": [IMAGE]}}, {"one": {}}) == {"cells": Upgrade([], "2026.2")}
 
 
 def test_what_an_earlier_run_has_begun_is_due_without_any_change():

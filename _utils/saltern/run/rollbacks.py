@@ -85,7 +85,13 @@ def ended(
     upgrades: Upgrades, done: Mapping[str, Mapping[str, Any]], stuck: Collection[str]
 ) -> Failure:
     """Return the last word of an upgrade that has gone back."""
-    back = "; ".join(f"{service} on {', '.join(hosts)}" for service, hosts in done.items())
+    places = {
+        service: [host for host in one.revisions if host in done.get(service, {})]
+        for service, one in upgrades.items()
+    }
+    back = "; ".join(
+        f"{service} on {', '.join(where)}" for service, where in places.items() if where
+    )
     all_well = f"Went back to what they came from: {back}." if back else "Nothing had moved."
     if not stuck:
         return Failure(

@@ -73,17 +73,17 @@ def write(path: Path, upgrades: Upgrades) -> None:
 def due(
     plans: Mapping[str, Plan],
     containers: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    services: Collection[str],
+    catalog: Mapping[str, Mapping[str, Any]],
     unfinished: Upgrades,
     release: str,
 ) -> Upgrades:
-    """Return the services that an upgrade concerns, in the order of ``services``.
+    """Return the services that an upgrade concerns, in the order of ``catalog``.
 
-    Those are due whose containers get another image, and those whose upgrade has begun.
+    Those are due whose containers, or tasks if they have none, get another image, and those whose upgrade has begun.
 
     :param plans: Host to what would change there.
     :param containers: Host to what ``container.list`` says.
-    :param services: Services of the run, each after what it requires.
+    :param catalog: Services of the run, each after what it requires.
     :param release: The release of the pillar.
     """
     hosts: dict[str, list[str]] = {}
@@ -106,13 +106,15 @@ def due(
         )
     }
     found = {}
-    for service in services:
+    for service, formula in catalog.items():
         if service in unfinished:
             begun = unfinished[service]
             old = sorted({*begun.old, *running.get(service, [])} - {release})
             found[service] = Upgrade(old, release, dict(begun.revisions))
         elif service in running:
             found[service] = Upgrade(running[service], release)
+        elif service in hosts and not formula.get("containers"):
+            found[service] = Upgrade([], release)
     return found
 
 
