@@ -78,6 +78,8 @@ def test_what_is_down_is_in_the_way_unless_an_upgrade_has_left_it_so():
     assert (failure.host, failure.service) == ("one", "front")
     assert "saltern.status" in failure.remedy
     assert upgrades.in_the_way(plans, found, {"front": Upgrade([], "")}) == []
+    stopped = {**DOWN, "changes": {"state": {"old": "exited", "new": "running"}}}
+    assert len(upgrades.in_the_way({"one": {"front": [stopped]}}, found, {})) == 1
 
 
 def test_what_cannot_be_asked_matters_where_it_is_upgraded():

@@ -100,7 +100,7 @@ def failures(plans: Mapping[str, Plan]) -> list[Failure]:
 def trusted(plans: Mapping[str, Plan]) -> bool:
     """Return whether nothing failed, everything could be asked and all that there is runs."""
     return all(
-        kind(change) is Kind.CHANGES and not _starts(change) for _, _, change in _entries(plans)
+        kind(change) is Kind.CHANGES and not starts(change) for _, _, change in _entries(plans)
     )
 
 
@@ -135,7 +135,7 @@ def _entries(plans: Mapping[str, Plan]) -> Iterator[tuple[str, str, Change]]:
                 yield host, service, change
 
 
-def _starts(change: Mapping[str, Any]) -> bool:
+def starts(change: Mapping[str, Any]) -> bool:
     """Return whether a container is there and does not run."""
     state = change["changes"].get("state") if isinstance(change["changes"], Mapping) else None
     return isinstance(state, Mapping) and state.get("new") == "running"
@@ -203,7 +203,7 @@ def text(plans: Mapping[str, Plan]) -> str:
                 if found is not Kind.CHANGES or not change["changes"]:
                     lines += _indent(str(change["comment"]))
                 lines += _indent(_changes(change["changes"]))
-                if found is Kind.NOT_UP or _starts(change):
+                if found is Kind.NOT_UP or starts(change):
                     lines += _indent(f"next: {logs_of(host, service)}")
     return "\n".join([*lines, "", _total(plans)]).lstrip("\n")
 

@@ -8,6 +8,8 @@ from typing import Any
 
 # What states return by their tag, `module_|-id_|-name_|-function`.
 Running = Mapping[str, Mapping[str, Any]]
+# State modules whose states are the phases of orchestrations.
+_PHASES = ("rollout_|-", "upgrade_|-")
 _WIDTH = 100
 # Hosts that are named one by one.
 _NAMED = 6
@@ -18,7 +20,7 @@ def is_run(running: Any) -> bool:
     return (
         isinstance(running, Mapping)
         and bool(running)
-        and all(str(tag).startswith("rollout_|-") for tag in running)
+        and all(str(tag).startswith(_PHASES) for tag in running)
     )
 
 
@@ -40,7 +42,7 @@ def text(running: Running) -> str:
     ]
     for tag, one in changed.items():
         lines += _indented(one["comment"], 2)
-        if tag.endswith("_|-applied"):
+        if tag.endswith(("_|-applied", "_|-replaced")):
             lines += [line for places in places(one["changes"]) for line in _indented(places, 4)]
     if not tested:
         lines += [f"Next: {one['next']}" for one in phases.values() if one.get("next")]

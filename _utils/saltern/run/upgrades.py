@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ def in_the_way(plans: Mapping[str, Plan], due: Upgrades, unfinished: Upgrades) -
         if service not in unfinished
         for change in changes
         if plan.kind(change) in (Kind.NOT_UP, Kind.FAILS)
+        or plan.starts(change)
         or (plan.kind(change) is Kind.UNKNOWN and service in due)
     ]
 
