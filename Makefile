@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale soak tempest cluster cluster-test cluster-down clean
+.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale soak tempest cluster cluster-test cluster-down upgrade-test clean
 
 bin := .venv/bin
 tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
@@ -31,7 +31,7 @@ demo-destroy: setup  ## remove what the demo has made
 
 test: setup  ## all tests, fast tiers first (set-up and images included)
 	@$(bin)/salt-run image.build
-	@$(bin)/pytest -m "not clusters and not index" $(tiers) $(ARGS)
+	@$(bin)/pytest -m "not clusters and not index and not upgrades" $(tiers) $(ARGS)
 
 unit: .venv  ## the tests of the pure library, in seconds
 	@$(bin)/pytest -q tests/unit $(ARGS)
@@ -71,6 +71,9 @@ cluster-test: setup  ## the tests that need several hosts, on the test bed (imag
 	@$(bin)/salt-run image.build demo
 	@$(MAKE) --no-print-directory cluster
 	@$(bin)/pytest -m clusters tests/functional tests/cluster $(ARGS)
+
+upgrade-test: setup  ## every way in which an upgrade can fail, with small images of two releases
+	@$(bin)/pytest -m upgrades tests/orchestration $(ARGS)
 
 cluster-down: .venv  ## remove the test bed
 	@$(bin)/python -m tests.cluster down

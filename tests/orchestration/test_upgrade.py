@@ -217,6 +217,7 @@ def test_an_upgrade_expands_replaces_host_by_host_and_contracts(small):
     assert small.done() == []
 
 
+@pytest.mark.upgrades
 def test_a_single_service_is_upgraded_and_the_others_stay(small):
     small.set_pillar(NEW)
     result = small.upgrade(services=["store"])
@@ -249,6 +250,7 @@ def test_a_server_that_does_not_come_up_takes_all_hosts_back(small):
     assert small.releases("front") == dict.fromkeys(HOSTS, NEW)
 
 
+@pytest.mark.upgrades
 @pytest.mark.parametrize("phase", ["upgrade_check", "expand", "migrate"])
 def test_what_fails_before_the_first_container_leaves_all_as_it_is(small, phase):
     small.set_pillar(NEW, fails=phase)
@@ -259,6 +261,7 @@ def test_what_fails_before_the_first_container_leaves_all_as_it_is(small, phase)
     assert "contract" not in " ".join(small.done())
 
 
+@pytest.mark.upgrades
 def test_a_failed_contract_is_gone_on_with(small):
     small.set_pillar(NEW, fails="contract")
     assert small.upgrade().code == 1
@@ -285,6 +288,7 @@ def test_a_killed_upgrade_is_gone_on_with(small):
     assert f"contract {NEW}" in small.done()
 
 
+@pytest.mark.upgrades
 def test_an_upgrade_that_was_killed_can_be_taken_back(small):
     small.set_pillar(NEW, slow=3)
     with small.cloud.started("state.orchestrate", "orch.upgrade") as process:
@@ -301,6 +305,7 @@ def _images(small: Small) -> list[str]:
     return [one["Labels"].get("saltern.release", "") for one in found]
 
 
+@pytest.mark.upgrades
 def test_what_cannot_be_done_is_refused_before_anything_changes(small):
     small.set_pillar(NEW)
     assert small.upgrade(services=["stor"]).code == 1
@@ -314,6 +319,7 @@ def test_what_cannot_be_done_is_refused_before_anything_changes(small):
     assert small.releases() == dict.fromkeys(HOSTS, NEW)
 
 
+@pytest.mark.upgrades
 def test_a_cloud_that_is_not_well_is_mended_first(small):
     small.api.stop("orchestration-two-front", timeout=1)
     small.set_pillar(NEW)
