@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import space
+from saltern import paths, space
 from saltern.errors import SalternError
 from saltern.host import facts
 from saltern.images.names import image_name
@@ -100,7 +100,7 @@ def dump(names: list[str], keep: int = 5) -> dict[str, str]:
 
         salt control1 database.dump '[keystone, nova]'
     """
-    folder = Path(host.root("var", __opts__), "backups")
+    folder = Path(paths.root("var", __opts__), "backups")
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     done = {}
     try:
@@ -117,7 +117,7 @@ def dump(names: list[str], keep: int = 5) -> dict[str, str]:
 
 def _dump(name: str, folder: Path, stamp: str) -> Path:
     """Write one database's dump; what is not complete is not left behind."""
-    server, cloud = _server(), host.cloud(__pillar__, __opts__)
+    server, cloud = _server(), facts.cloud(__pillar__, __opts__)
     image = next(iter(cloud["formulas"][server]["containers"].values()))["image"]
     account = {
         "host": cloud["internal_address"],

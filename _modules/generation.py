@@ -120,7 +120,7 @@ def prune(service: str, keep: int = 3) -> list[str]:
         salt aio generation.prune keystone
     """
     try:
-        path = revisions.file(host.root("var", __opts__), service)
+        path = revisions.file(paths.root("var", __opts__), service)
         used = {*_used(service), *revisions.generations(revisions.read(path))}
     except SalternError as error:
         raise CommandExecutionError(str(error)) from error
