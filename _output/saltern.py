@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.host import logs
-from saltern.run import findings, history, orphans, plan, status
+from saltern.run import command, findings, history, orphans, plan, status
 from saltern.run.progress import count
 
 # Names that are shown one by one.
@@ -47,6 +47,10 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
+def _saved(name: str) -> str:
+    return f"Saved: {command.text('state.orchestrate orch.deploy', {'plan': name})}"
+
+
 def _started(hosts: Sequence[str]) -> str:
     return f"Deployed to {', '.join(hosts)}" if hosts else "Nothing to deploy to"
 
@@ -57,6 +61,7 @@ def _renewed(names: Sequence[str]) -> str:
 
 _TEXTS = {
     "plan": plan.text,
+    "saved": _saved,
     "leftovers": findings.left_text,
     "status": status.text,
     "instances": status.instances_text,

@@ -26,6 +26,8 @@ from saltern.run import (
     inventory,
     lock,
     progress,
+    pull,
+    saved_plans,
     schedule,
     screen,
     starts,
@@ -53,7 +55,12 @@ _ENDED = (SalternError, SaltException, SystemExit)
 _log = logging.getLogger(__name__)
 
 
-def plan(services: list[str] | None = None, hosts: list[str] | None = None, **other: Any) -> Shown:
+def plan(
+    services: list[str] | None = None,
+    hosts: list[str] | None = None,
+    save: bool = False,
+    **other: Any,
+) -> Shown:
     """Show what ``orch.deploy`` would change, as diffs with secrets hidden; nothing is changed.
 
     Also what it would find: states that fail, what cannot be asked, containers that are not up. Then the
@@ -61,8 +68,10 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None, **ot
 
     :param services: Names of services; None is all.
     :param hosts: Minion ids; None is all.
-    :returns: Host to service to the states with a finding, and ``leftovers``; ``--out json`` prints it as
-        data.
+    :param save: Keep it, so that ``orch.deploy`` with the id that is shown does just that, or nothing; a plan
+        with states that fail is not kept.
+    :returns: Host to service to the states with a finding, ``leftovers``, and the id as ``saved``;
+        ``--out json`` prints it as data.
 
     CLI Example:
 
@@ -70,15 +79,24 @@ def plan(services: list[str] | None = None, hosts: list[str] | None = None, **ot
 
         salt-run saltern.plan
         salt-run saltern.plan services='[keystone]' hosts='[control1]'
+        salt-run saltern.plan save=True
     """
+    more: Shown = {}
     try:
         run, phase = _run(services, hosts, other), _phase("plan")
         phase.warn(run.cloud.warnings)
+        if save and run.cloud.settings["images"].get("registry"):
+            # So that the plan is of the bytes that its run will pull.
+            lacking = pull.names(pull.wanted(run, phase)[1])
+            pull.digests(run, phase, Path(root("var", __opts__), "digests.json"), lacking, False)
         run.ask_plans(phase, 600)
+        if save and not plans.failures(run.plans):
+            limits = {"services": services or (), "hosts": hosts or ()}
+            more["saved"] = saved_plans.save(__opts__, limits, run.plans)
     except _ENDED as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
     stays = findings.of_leftovers(run.leftovers)
-    more = {"leftovers": stays} if stays else {}
+    more |= {"leftovers": stays} if stays else {}
     return _shown("plan", run.plans, **more, **_retcode(plans.trusted(run.plans)))
 
 

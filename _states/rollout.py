@@ -34,11 +34,13 @@ from saltern.run import (
     prune,
     pull,
     removal,
+    saved_plans,
     schedule,
     screen,
     status,
     upgrades,
 )
+from saltern.run.command import Command
 from saltern.run.fleet import RolloutError, Run
 from saltern.run.formation import RefusedError
 from saltern.run.orchestration import Orchestration
@@ -81,17 +83,20 @@ def validated(
         cloud = inventory.cloud(own, __opts__)
         fleet.stop_for(inventory.failures(cloud, __opts__, with_secrets, certificates))
         phase.warn(cloud.warnings)
+        saved = saved_plans.of_command(__opts__, command.given)
+        limits = saved["limits"] if saved else command.given
         gone = command.get("remove")
         if gone and gone not in cloud.hosts:
             raise SalternError(str(problems.unknown("pillar:remove", gone, cloud.hosts, "host")))
         run = _orchestration().run = fleet.begin(
             __opts__,
             cloud,
-            services or command.get("services", []),
-            [host for host in cloud.hosts if host != gone] if gone else command.get("hosts", []),
+            services or limits.get("services", []),
+            [host for host in cloud.hosts if host != gone] if gone else limits.get("hosts", []),
             command,
             anywhere,
         )
+        run.saved = saved
         if next:
             ret["next"] = next
         placed = sum(1 for one in run.services.values() if one.hosts)
@@ -159,7 +164,8 @@ def planned(name: str, deadline: float = 600, same_release: bool = False) -> dic
     """Learn from every host what would change, in the same job that does the preflight.
 
     A state that fails already stops the run. What is not up is no change but work: it is waited for.
-    What cannot be asked yet is asked again when the services before it have come up.
+    What cannot be asked yet is asked again when the services before it have come up. Where the command names
+    a saved plan, a host that would do anything else stops the run.
 
     :param deadline: Seconds a host has for its answer.
     :param same_release: Stop if services that run would get another release: that is an upgrade.
@@ -168,6 +174,10 @@ def planned(name: str, deadline: float = 600, same_release: bool = False) -> dic
         run = _run()
         run.ask_plans(phase, deadline)
         fleet.stop_for(plan.failures(run.plans))
+        if run.saved:
+            saved_plans.refuse(
+                run.saved, list(saved_plans.differences(run.saved["plans"], run.plans))
+            )
         if same_release:
             _keep_release(run, phase, deadline)
         ret["comment"] = " ".join(
@@ -222,6 +232,9 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
         elif __opts__["test"]:
             ret.update(result=None, changes=work, comment=f"Would apply these services.{note}")
         else:
+            if run.saved:
+                # From here on it does not hold any more: who types it again goes on without it.
+                run.command = Command(run.command.name, run.saved["limits"])
             told = _orchestration().record.applied
             done = run.fleet.apply(
                 phase, schedule.Schedule(run.services, work), deadline, told=told

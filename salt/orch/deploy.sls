@@ -4,7 +4,7 @@
 Check the pillar and the secrets:
   rollout.validated:
     - next: "salt-run saltern.status shows what runs"
-    - takes: [services, hosts, wait]
+    - takes: [services, hosts, wait, plan]
     - failhard: True
 
 Take the lock of the cloud:

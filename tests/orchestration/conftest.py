@@ -154,7 +154,8 @@ class Cloud:
                 path.unlink()
         for place in (self.folder, *self.folder.glob("minions/*/var")):
             shutil.rmtree(place / "certificates", ignore_errors=True)
-        shutil.rmtree(self.folder / "var/history", ignore_errors=True)
+        for name in ("history", "plans"):
+            shutil.rmtree(self.folder / "var" / name, ignore_errors=True)
         self.set_pillar()
         self.forget_jobs()
 

@@ -362,6 +362,7 @@ class Run:
     :ivar cloud: The whole cloud.
     :ivar command: What the operator has typed.
     :ivar plans: Host to what would change.
+    :ivar saved: The saved plan that it does, if the command names one.
     :ivar stopped: Hosts whose member of a cluster this run has stopped, in order to start it otherwise.
     :ivar upgrades: The services that an upgrade changes, and no others; None in other runs.
     """
@@ -373,6 +374,7 @@ class Run:
     command: Command = field(default_factory=Command)
     lock: Lock | None = None
     plans: dict[str, plan.Plan] = field(default_factory=dict)
+    saved: Mapping[str, Any] | None = None
     stopped: list[str] = field(default_factory=list)
     leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     upgrades: Upgrades | None = None

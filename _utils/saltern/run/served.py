@@ -19,7 +19,7 @@ def digest(opts: Mapping[str, Any]) -> str:
         return ""
     total = hashlib.sha256()
     for root in opts["file_roots"]["base"]:
-        for name, path in _below(root):
+        for name, path in below(root):
             total.update(f"{name}\0".encode())
             total.update(hashlib.sha256(path.read_bytes()).digest())
         total.update(b"\0")
@@ -36,7 +36,8 @@ def plain(file_roots: list[str], service: str) -> bool:
     return bool(found) and all(path.read_text().strip() == "#!service" for path in found)
 
 
-def _below(root: str) -> Iterator[tuple[str, Path]]:
+def below(root: str) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a root, also through links: name below it and path."""
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = sorted(one for one in folders if one != "__pycache__")
         for name in sorted(names):
