@@ -101,6 +101,25 @@ def test_a_failing_step_fails_the_command_with_step_host_and_reason_last(cloud):
     assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
 
 
+def test_the_hosts_after_the_first_go_in_batches_and_as_many_may_fail_as_the_pillar_says(cloud):
+    cloud.set_pillar(alpha={"broken_on": ["two"], "serial": 1})
+    stopped = cloud.deploy()
+    assert stopped.code == 1
+    rest = ["rest    as it was:", "alpha: three", "beta, gamma: one, three, two", "then"]
+    assert re.search(r"\n\s+".join(rest), stopped.last_block)
+    assert cloud.written() == {"one": ["alpha"], "two": [], "three": []}
+    cloud.set_pillar(alpha={"broken_on": ["two"], "serial": 1, "max_failures": 1})
+    went_on = cloud.deploy()
+    assert went_on.code == 1
+    assert "host    two" in went_on.last_block
+    rest = ["rest    as it was:", "beta, gamma: two", "then"]
+    assert re.search(r"\n\s+".join(rest), went_on.last_block)
+    assert cloud.written() == {"one": SERVICES, "two": [], "three": SERVICES}
+    cloud.set_pillar()
+    assert cloud.deploy().code == 0
+    assert cloud.written() == dict.fromkeys(cloud.hosts, SERVICES)
+
+
 def test_a_run_can_be_limited_to_services_and_hosts(cloud):
     result = cloud.deploy(services=["alpha"], hosts=["two"])
     assert result.code == 0, result.err

@@ -129,7 +129,7 @@ def test_a_run_does_what_its_plan_says_whatever_kind_of_change_it_is(cloud, app)
     options = {"app": {"environment": {"COLOUR": "blue"}}}
     cloud.set_pillar(settings=app, app={"word": "second", "containers": options})
     option = does_what_it_says(cloud, *ON)
-    assert list(option) == ["Run app"] and list(option["Run app"]) == ["environment"]
+    assert list(option) == ["Run app"] and list(option["Run app"]) == ["environment.COLOUR"]
 
     build("two")
     image = does_what_it_says(cloud, *ON)

@@ -11,6 +11,7 @@ import yaml
 from clouds import ROOT
 
 from saltern.cloud import formulas
+from saltern.cloud.validate import _COMMON
 from saltern.images.catalog import _SCHEMA
 from saltern.images.options import schema as image_schema
 from saltern.service import tasks
@@ -69,7 +70,7 @@ def test_a_page_names_only_what_the_pillar_knows(path):
     def known(service: str, key: str) -> bool:
         if service == "saltern":
             return key in CLOUD or key == "prefix"
-        return key in ("config", "containers") or key in FORMULAS[service].get("options", {})
+        return key in _COMMON or key in FORMULAS[service].get("options", {})
 
     # `neutron:backend`, `saltern:hosts:net1:options`, also with a value behind.
     named = re.findall(r"`([a-z-]+):([a-z_]+)[:`]", path.read_text())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from saltern.cloud import loading
 from saltern.cloud.model import Cloud
 from saltern.errors import SalternError
 from saltern.run import plan
@@ -74,18 +75,18 @@ def test_services_start_when_what_they_require_is_done_on_all_hosts():
     assert schedule.total == 5
     assert _steps(schedule) == [("mariadb", ["a"]), ("rabbitmq", ["a"])]
     assert _steps(schedule) == []
-    schedule.finished("mariadb", ok=True)
+    schedule.finished("mariadb", "a", ok=True)
     assert _steps(schedule) == [("mariadb", ["b"])]
-    schedule.finished("rabbitmq", ok=True)
+    schedule.finished("rabbitmq", "a", ok=True)
     assert _steps(schedule) == []
-    schedule.finished("mariadb", ok=True)
+    schedule.finished("mariadb", "b", ok=True)
     assert _steps(schedule) == [("keystone", ["a"])]
 
 
 def test_an_unchanged_service_between_two_keeps_their_order():
     schedule = Schedule(STACK, {"mariadb": ["a"], "glance": ["a"]})
     assert _steps(schedule) == [("mariadb", ["a"])]
-    schedule.finished("mariadb", ok=True)
+    schedule.finished("mariadb", "a", ok=True)
     assert _steps(schedule) == [("glance", ["a"])]
 
 
@@ -97,9 +98,69 @@ def test_the_first_host_is_not_special_where_it_does_not_change():
 def test_after_a_failure_nothing_new_starts():
     schedule = Schedule(STACK, {"mariadb": ["a", "b"], "rabbitmq": ["a"], "keystone": ["a"]})
     schedule.ready()
-    schedule.finished("mariadb", ok=False)
-    schedule.finished("rabbitmq", ok=True)
+    schedule.finished("mariadb", "a", ok=False)
+    schedule.finished("rabbitmq", "a", ok=True)
     assert _steps(schedule) == []
+    assert schedule.left == {"mariadb": ["b"], "keystone": ["a"]}
+
+
+# After its first host, two at a time; one of them may fail.
+LIMITED = {
+    "compute": Service("compute", tuple("abcdef"), serial=2, max_failures=1),
+    "agent": Service("agent", tuple("bcdefa"), frozenset(["compute"])),
+    "page": Service("page", ("a",), frozenset(["agent"])),
+}
+EVERYWHERE = {"compute": list("abcdef"), "agent": list("abcdef"), "page": ["a"]}
+
+
+def _finish(schedule, *failed):
+    """Let the steps that may start finish; return them."""
+    steps = _steps(schedule)
+    for service, hosts in steps:
+        for host in hosts:
+            schedule.finished(service, host, ok=(service, host) not in failed)
+    return steps
+
+
+def test_the_others_follow_the_first_in_batches_and_so_many_may_fail():
+    schedule = Schedule(LIMITED, EVERYWHERE)
+    failed = ("compute", "d")
+    steps = [_finish(schedule, failed) for _ in range(4)]
+    assert steps == [
+        [("compute", ["a"])],
+        [("compute", ["b", "c"])],
+        [("compute", ["d", "e"])],
+        [("compute", ["f"])],
+    ]
+    # On the host that failed, what requires it stays as it was.
+    assert [_finish(schedule), _finish(schedule)] == [
+        [("agent", ["b"])],
+        [("agent", ["c", "e", "f", "a"])],
+    ]
+    assert _finish(schedule) == [("page", ["a"])]
+    assert schedule.left == {"agent": ["d"]}
+
+
+def test_one_more_failure_than_is_allowed_stops_the_run():
+    schedule = Schedule(LIMITED, EVERYWHERE)
+    failed = [("compute", "b"), ("compute", "d")]
+    steps = [_finish(schedule, *failed) for _ in range(4)]
+    assert steps[2:] == [[("compute", ["d", "e"])], []]
+    assert schedule.left == {"compute": ["f"], "agent": list("bcdefa"), "page": ["a"]}
+
+
+def test_the_first_host_may_never_fail():
+    schedule = Schedule(LIMITED, EVERYWHERE)
+    _finish(schedule, ("compute", "a"))
+    assert _finish(schedule) == []
+
+
+def test_without_the_first_host_what_requires_it_stays_as_it_was_everywhere():
+    schedule = Schedule(LIMITED, EVERYWHERE)
+    for _ in range(4):
+        _finish(schedule, ("compute", "b"))
+    assert _finish(schedule) == []
+    assert schedule.left == {"agent": list("bcdefa"), "page": ["a"]}
 
 
 def test_a_removal_may_name_services_that_the_cloud_does_not_have_and_looks_on_every_host():
@@ -147,3 +208,51 @@ def test_what_runs_of_another_release_is_named_where_its_image_changes():
     }
     assert plan.other_releases(changing, there, "2026.2") == {"2026.1": ["nova"]}
     assert plan.other_releases(changing, there, "2026.1") == {"2026.2": ["nova"]}
+
+
+MEMBERS = {
+    "mariadb": {
+        "summary": "a cluster",
+        "roles": ["control"],
+        "serial": 1,
+        "clusters": {"mariadb": {"data": "/x", "form": "/y"}},
+        "containers": {"mariadb": {"image": "mariadb"}},
+    },
+    "glance": {"summary": "images", "roles": ["control"], "serial": 3},
+}
+
+
+def _limited(hosts=3, **pillar):
+    """Return a cloud with limits of its services."""
+    names = {f"c{number}": f"10.0.0.{number}" for number in range(1, hosts + 1)}
+    places = {name: {"address": one, "roles": ["control"]} for name, one in names.items()}
+    settings = {"internal_address": "10.0.0.9", "hosts": places}
+    return loading.load({"saltern": settings, **pillar}, MEMBERS)
+
+
+def test_the_pillar_says_how_many_hosts_change_together_and_may_fail():
+    assert rollout.graph(_limited())["glance"].serial == 3
+    given = rollout.graph(_limited(glance={"serial": 10, "max_failures": 2}))
+    assert (given["glance"].serial, given["glance"].max_failures) == (10, 2)
+    assert (given["mariadb"].serial, given["mariadb"].max_failures) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"serial": 2}, "mariadb:serial: is 2: 2 members away at a time would split the cluster"),
+        ({"serial": 0}, "mariadb:serial: is 0: all other members away at a time would split"),
+        ({"max_failures": 1}, "mariadb:max_failures: is 1: to go on where a member has failed"),
+        ({"serial": -1}, "mariadb:serial: found -1"),
+        ({"serial": "two"}, "mariadb:serial: found 'two' (string)"),
+        ({"max_failure": 1}, "Did you mean 'max_failures'?"),
+    ],
+)
+def test_a_limit_that_would_split_a_cluster_or_is_none_is_refused(given, words):
+    (problem,) = _limited(mariadb=given).problems
+    assert words in str(problem)
+
+
+def test_a_member_without_others_may_have_any_limit():
+    assert _limited(hosts=1, mariadb={"serial": 2}).problems == []
+    assert _limited(mariadb={"serial": 1, "max_failures": 0}).problems == []

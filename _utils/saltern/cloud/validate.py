@@ -30,6 +30,16 @@ _COMMON = {
         "additionalProperties": {"type": "object", "description": "fields of its spec to override"},
         "description": "container: fields of its spec to override",
     },
+    "serial": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "Hosts changed together after the first one; 0 is all",
+    },
+    "max_failures": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "Hosts that may fail before a run stops; 0 stops at the first",
+    },
 }
 
 
@@ -76,6 +86,7 @@ def problems_of(cloud: Cloud, catalog: Catalog, releases: Iterable[str] | None) 
         *_check_tls(cloud.settings),
         *_check_roles(cloud.settings, roles),
         *_check_placement(cloud, catalog),
+        *_check_clusters(cloud),
         *_check_host_options(cloud.hosts, catalog),
     ]
     return wrong or [*_check_networks(cloud), *_check_rules(cloud)]
@@ -175,12 +186,35 @@ def _check_placement(cloud: Cloud, catalog: Catalog) -> list[Problem]:
     return wrong
 
 
+def _check_clusters(cloud: Cloud) -> list[Problem]:
+    """Check that no limit of a run takes more than one member of a cluster away."""
+    wrong = []
+    for name, hosts in cloud.placement.items():
+        given = (
+            cloud.overrides[name] if "clusters" in cloud.catalog[name] and len(hosts) > 1 else {}
+        )
+        remedy = "Leave it out: members of a cluster change one after the other"
+        if given.get("serial", 1) != 1:
+            together = f"{given['serial']} members" if given["serial"] else "all other members"
+            what = (
+                f"is {given['serial']}: {together} away at a time would split the cluster of {name}"
+            )
+            wrong.append(Problem(f"{name}:serial", what, remedy))
+        if given.get("max_failures"):
+            what = (
+                f"is {given['max_failures']}: to go on where a member has failed would split the "
+                f"cluster of {name}"
+            )
+            wrong.append(Problem(f"{name}:max_failures", what, remedy))
+    return wrong
+
+
 def _check_service(name: str, value: Any, formula: Mapping[str, Any]) -> list[Problem]:
     schema_ = {
         "type": "object",
         "additionalProperties": False,
         "properties": {**formula.get("options", {}), **_COMMON},
-        "description": "options of the service, config and containers",
+        "description": "options of the service, config, containers, serial and max_failures",
     }
     wrong = problems.check(value, schema_, name)
     if wrong:

@@ -33,10 +33,13 @@ _FOLLOWED = 10
 
 
 class RolloutError(SalternError):
-    """A phase failed; :attr:`failures` says where and why."""
+    """A phase failed; :attr:`failures` says where and why, :attr:`left` which services stayed as they were where."""
 
-    def __init__(self, failures: Sequence[Failure]) -> None:
+    def __init__(
+        self, failures: Sequence[Failure], left: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.failures = list(failures)
+        self.left = dict(left or {})
         places = [": ".join(filter(None, (one.host, one.reason))) for one in self.failures]
         super().__init__("\n".join(places))
 
@@ -50,13 +53,14 @@ def failures_of(error: BaseException) -> list[Failure]:
     return [Failure(str(error), remedy=error.remedy if isinstance(error, RefusedError) else "")]
 
 
-def stop_for(failures: Sequence[Failure]) -> None:
+def stop_for(failures: Sequence[Failure], left: Mapping[str, Sequence[str]] | None = None) -> None:
     """Stop the phase if something failed.
 
+    :param left: Service to the hosts on which it stayed as it was.
     :raises RolloutError: With all failures.
     """
     if failures:
-        raise RolloutError(failures)
+        raise RolloutError(failures, left)
 
 
 @dataclass(frozen=True)
@@ -332,9 +336,9 @@ class Fleet:
                 changed.setdefault(service, {})[host] = number
             text = wrong[0].reason if wrong else f"{progress.count(number, job.noun)} {job.verb}"
             phase.host(host, f"{service}: {text}", not wrong, event.seconds, percent)
-            schedule.finished(service, ok=not wrong)
+            schedule.finished(service, host, ok=not wrong)
             start()
-        stop_for(failures)
+        stop_for(failures, schedule.left)
         return changed
 
     def _run(

@@ -163,11 +163,13 @@ class Record:
         result: str,
         failures: Sequence[Failure] = (),
         settings: Mapping[str, Any] | None = None,
+        left: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Complete the record; older ones that are too many go.
 
         :param result: :data:`DONE`, :data:`FAILED` or :data:`INTERRUPTED`.
         :param settings: ``saltern`` of the pillar; None where it is wrong.
+        :param left: Service to the hosts on which it stayed as it was.
         """
         known = schema()["properties"]["history"]["properties"]
         limits = {name: one["default"] for name, one in known.items()} | (settings or {}).get(
@@ -181,6 +183,7 @@ class Record:
             }
             for one in failures[:_FAILURES]
         ]
+        self._run["left"] = {service: list(hosts) for service, hosts in (left or {}).items()}
         self._run["left_out"] = max(len(failures) - _FAILURES, 0)
         with contextlib.suppress(SalternError, OSError):  # the run is not the worse for it
             earlier = [one for one in read(self._folder) if one["id"] != self._run["id"]]
@@ -372,6 +375,8 @@ def text(run: Run) -> str:
     for service, hosts in run["services"].items():
         for host, one in hosts.items():
             lines += [f"  {service} on {host}: {line}" for line in _became(one)]
+    left = list(summary.places(run.get("left", {})))
+    lines += ["", "as it was", *(f"  {one}" for one in left)] if left else []
     for one in run["failures"]:
         lines += ["", "FAILED"]
         for key in ("host", "service", "state", "reason", "remedy"):

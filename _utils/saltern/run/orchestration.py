@@ -12,7 +12,7 @@ from salt.exceptions import SaltException
 
 from saltern import space
 from saltern.errors import Failure, SalternError
-from saltern.run import command, history, progress, screen
+from saltern.run import command, history, progress, screen, summary
 from saltern.run.command import Command
 from saltern.run.fleet import Run, failures_of, stop_for
 from saltern.run.formation import RefusedError
@@ -114,7 +114,7 @@ class Orchestration:
         say = screen.speaker(self._opts)
         phase = Phase(run_id, self._low["fun"], title, self._fire, say, time.monotonic)
         phase.begin()
-        result, failures = history.FAILED, []
+        result, failures, left = history.FAILED, [], {}
         try:
             with space.needed("a file of the master"):
                 self._begin(run_id)
@@ -123,7 +123,7 @@ class Orchestration:
         except (SalternError, SaltException) as error:
             ret.update(result=False, comment=str(error))
             screen.not_logged(ret["comment"])
-            failures = failures_of(error)
+            failures, left = failures_of(error), getattr(error, "left", {})
         except SystemExit:
             # Ctrl-C, as Salt tells it; passed on, it would show a traceback. The state fails, and ends the run.
             ret.update(result=False, comment="interrupted; hosts finish the service they are at")
@@ -131,17 +131,18 @@ class Orchestration:
             result, failures = history.INTERRUPTED, [Failure(ret["comment"])]
         finally:
             if failures:
-                self._last_word(failures)
+                self._last_word(failures, left)
             phase.end(result == history.DONE, ret["comment"])
-            self._keep(phase, ret, result, failures)
+            self._keep(phase, ret, result, failures, left)
 
     def _fire(self, data: dict[str, Any], tag: str) -> None:
         # A master that is gone has no bus; what the run says of that must not be lost over it.
         with contextlib.suppress(OSError):
             self._bus().fire_event(data, tag)
 
-    def _last_word(self, failures: Sequence[Failure]) -> None:
-        block = progress.failure_block(self._low["__id__"], failures, self.command.text())
+    def _last_word(self, failures: Sequence[Failure], left: Mapping[str, Sequence[str]]) -> None:
+        places = list(summary.places(left))
+        block = progress.failure_block(self._low["__id__"], failures, self.command.text(), places)
         screen.last_word(block, self._opts)
 
     def _begin(self, run_id: str) -> None:
@@ -154,7 +155,12 @@ class Orchestration:
                 self._context[_RECORD] = history.begin(self._opts, run_id, self.command.text())
 
     def _keep(
-        self, phase: Phase, ret: Mapping[str, Any], result: str, failures: Sequence[Failure]
+        self,
+        phase: Phase,
+        ret: Mapping[str, Any],
+        result: str,
+        failures: Sequence[Failure],
+        left: Mapping[str, Sequence[str]],
     ) -> None:
         """Note what the phase did; at the end of the run complete its record and free the lock.
 
@@ -168,7 +174,7 @@ class Orchestration:
             changes = () if self._low["fun"] == "applied" else ret["changes"]
             record.phase(title, ok, phase.seconds, ret["comment"], changes)
         if record and over:
-            record.end(result, failures, run.cloud.settings if run else None)
+            record.end(result, failures, run.cloud.settings if run else None, left)
         if over and run and run.lock:
             run.lock.release()
 

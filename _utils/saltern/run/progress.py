@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from saltern.errors import Failure
@@ -120,11 +120,14 @@ def line(what: str, data: Mapping[str, Any]) -> str:
     return f"  {percent} {data['host']}: {mark}{first} ({seconds})"
 
 
-def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
+def failure_block(
+    phase: str, failures: Iterable[Failure], again: str, left: Sequence[str] = ()
+) -> str:
     """Return the last thing on the screen of a failed run.
 
     :param phase: State ID of the failed phase.
     :param again: The command that continues the run.
+    :param left: What stayed as it was, a line each.
     """
     failures = list(failures)
     lines = ["", f"FAILED  {phase}"]
@@ -140,6 +143,7 @@ def failure_block(phase: str, failures: Iterable[Failure], again: str) -> str:
         lines += _field(
             "and", f"{count(len(rest), 'more failure')}{' on ' + where if where else ''}"
         )
+    lines += _field("rest", "\n".join(["as it was:", *left])) if left else []
     lines += _field("then", again)
     return "\n".join(lines)
 

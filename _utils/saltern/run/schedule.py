@@ -17,6 +17,7 @@ class Service:
     :ivar hosts: Minion ids in inventory order; the first one holds the tasks that run once.
     :ivar requires: Services that must be finished everywhere before this one starts.
     :ivar serial: Hosts that are changed together after the first one; 0 is all of them.
+    :ivar max_failures: Hosts that may fail before the run stops; the first one may not.
     :ivar database: It has a database, which its first host looks after.
     """
 
@@ -24,6 +25,7 @@ class Service:
     hosts: tuple[str, ...]
     requires: frozenset[str] = frozenset()
     serial: int = 0
+    max_failures: int = 0
     database: bool = False
 
 
@@ -61,11 +63,17 @@ def graph(cloud: Any) -> Graph:
             name=name,
             hosts=tuple(cloud.placement[name]),
             requires=frozenset(cloud.before(name)),
-            serial=cloud.catalog[name].get("serial", 0),
+            serial=_limit(cloud, name, "serial"),
+            max_failures=_limit(cloud, name, "max_failures"),
             database="database" in cloud.catalog[name],
         )
         for name in cloud.services
     }
+
+
+def _limit(cloud: Any, service: str, key: str) -> int:
+    """Return a limit of a service: the operator's, else that of its ``service.yml``."""
+    return cloud.overrides[service].get(key, cloud.catalog[service].get(key, 0))
 
 
 def narrow(
@@ -132,7 +140,9 @@ class Step:
 
 @dataclass
 class Schedule:
-    """Gives out steps as soon as what they need is done; after a failure none starts any more.
+    """Gives out steps as soon as what they need is done; after too many failures none starts any more.
+
+    A failed host takes no part in services that require the one that failed there.
 
     :ivar services: The graph of the run.
     :ivar work: Service to the hosts on which it changes.
@@ -143,6 +153,8 @@ class Schedule:
     failed: bool = False
     _waiting: dict[str, list[list[str]]] = field(init=False)
     _running: dict[str, int] = field(default_factory=dict)
+    _failures: dict[str, set[str]] = field(default_factory=dict)
+    _left: dict[str, list[str]] = field(default_factory=dict)
     total: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,17 +169,54 @@ class Schedule:
         }
         self.total = sum(len(group) for groups in self._waiting.values() for group in groups)
 
+    @property
+    def left(self) -> dict[str, list[str]]:
+        """Service to the hosts on which nothing has begun."""
+        left = {
+            name: [
+                *self._left.get(name, []),
+                *(host for group in self._waiting.get(name, []) for host in group),
+            ]
+            for name in self.services
+        }
+        return {name: hosts for name, hosts in left.items() if hosts}
+
     def ready(self) -> list[Step]:
         """Return the steps that may start now and count them as started."""
-        if self.failed:
-            return []
         steps = []
-        for name in list(self._waiting):
-            if not self._running.get(name) and not self._blocked_by(name) & set(self._waiting):
-                group = self._waiting[name].pop(0)
+        while not self.failed and (name := self._next()):
+            group = self._waiting[name].pop(0)
+            unfit = self._unfit(name)
+            self._left.setdefault(name, []).extend(host for host in group if host in unfit)
+            group = [host for host in group if host not in unfit]
+            if group:
                 self._running[name] = len(group)
                 steps.append(Step(name, tuple(group)))
+            elif not self._waiting[name]:
+                del self._waiting[name]
         return steps
+
+    def _next(self) -> str | None:
+        """Return a service that may go on, if there is one."""
+        return next(
+            (
+                name
+                for name in self._waiting
+                if not self._running.get(name) and not self._blocked_by(name) & set(self._waiting)
+            ),
+            None,
+        )
+
+    def _unfit(self, name: str) -> set[str]:
+        """Return the hosts on which a service cannot be changed, as what it requires has failed there."""
+        unfit = set()
+        for one in self._blocked_by(name):
+            unfit |= {*self._failures.get(one, ()), *self._left.get(one, ())}
+        # Without its first host, what is done once for the whole cloud would be missing.
+        first = self.services[name].hosts[0]
+        return (
+            set(self.services[name].hosts) if first in unfit and first in self.work[name] else unfit
+        )
 
     def _blocked_by(self, name: str) -> set[str]:
         """Return all services that must be done before ``name``, also through unchanged ones."""
@@ -180,9 +229,15 @@ class Schedule:
                 open_ |= self.services[one].requires if one in self.services else set()
         return found
 
-    def finished(self, service: str, ok: bool) -> None:
+    def finished(self, service: str, host: str, ok: bool) -> None:
         """Take note that one host has finished its step of ``service``."""
-        self.failed = self.failed or not ok
+        if not ok:
+            failures = self._failures.setdefault(service, set())
+            failures.add(host)
+            one = self.services[service]
+            # The first host shows whether the change is good.
+            if host == one.hosts[0] or len(failures) > one.max_failures:
+                self.failed = True
         self._running[service] -= 1
         if not self._running[service] and not self._waiting[service]:
             del self._waiting[service]
