@@ -47,7 +47,9 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
-def _saved(name: str) -> str:
+def _saved(name: str | None) -> str:
+    if not name:
+        return "Not saved: states fail already, see above"
     return f"Saved: {command.text('state.orchestrate orch.deploy', {'plan': name})}"
 
 

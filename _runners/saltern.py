@@ -90,9 +90,10 @@ def plan(
             lacking = pull.names(pull.wanted(run, phase)[1])
             pull.digests(run, phase, Path(root("var", __opts__), "digests.json"), lacking, False)
         run.ask_plans(phase, 600)
-        if save and not plans.failures(run.plans):
+        if save:
             limits = {"services": services or (), "hosts": hosts or ()}
-            more["saved"] = saved_plans.save(__opts__, limits, run.plans)
+            fails = plans.failures(run.plans)
+            more["saved"] = None if fails else saved_plans.save(__opts__, limits, run.plans)
     except _ENDED as error:
         return _failed("See what would change", error, "salt-run saltern.plan")
     stays = findings.of_leftovers(run.leftovers)

@@ -110,8 +110,7 @@ def made_of(opts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     where = inventory.settings(opts)
     roots = dict.fromkeys([*opts["file_roots"]["base"], *where.get("formulas", [])])
     code = {str(path): path for one in roots for _, path in served.below(one)}
-    users = Path(where["images"], "users.yml")
-    code |= {str(users): users} if users.is_file() else {}
+    code |= {str(path): path for path in Path(where["images"]).glob("*.yml")}
     given = Path(inventory.certificates_folder(opts))
     digests = Path(root("var", opts), "digests.json")
     return {
