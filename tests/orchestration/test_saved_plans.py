@@ -186,7 +186,7 @@ def test_what_has_changed_on_the_master_since_the_plan_is_named_and_nothing_is_d
     refused = deploy(cloud, name)
     assert refused.code == 1
     assert "pillar: alpha:content is new" in refused.last_block
-    assert "next    salt-run saltern.plan save=True, and look at it" in refused.last_block
+    assert "next    salt-run saltern.plan save=True" in refused.last_block
     cloud.set_pillar()
     changed = {
         cloud.folder / "formulas/beta/init.sls": "checkout",

@@ -11,7 +11,7 @@ import yaml
 from clouds import ROOT
 
 from saltern.cloud import formulas
-from saltern.cloud.validate import _COMMON
+from saltern.cloud.validate import OF_SERVICES
 from saltern.images.catalog import _SCHEMA
 from saltern.images.options import schema as image_schema
 from saltern.service import tasks
@@ -70,7 +70,7 @@ def test_a_page_names_only_what_the_pillar_knows(path):
     def known(service: str, key: str) -> bool:
         if service == "saltern":
             return key in CLOUD or key == "prefix"
-        return key in _COMMON or key in FORMULAS[service].get("options", {})
+        return key in OF_SERVICES or key in FORMULAS[service].get("options", {})
 
     # `neutron:backend`, `saltern:hosts:net1:options`, also with a value behind.
     named = re.findall(r"`([a-z-]+):([a-z_]+)[:`]", path.read_text())
@@ -170,17 +170,19 @@ def table(title: str) -> dict[str, str]:
     return {one[0]: one[-1] for one in cells[1:]}
 
 
+# What stands below `config` and `containers` has no schema of its own.
+_OF_SERVICES: dict[str, Any] = {name: {} for name in OF_SERVICES}
+
+
 def missing(path: str) -> bool:
     """Return whether a path of the pillar, such as ``saltern:images:registry``, leads nowhere."""
     service, *keys = path.split(":")
     if service == "saltern":
         node: Any = {"properties": {**CLOUD, "images": image_schema()}}
     elif service == "SERVICE":
-        node = {"properties": {"config": {}, "containers": {}}}
+        node = {"properties": _OF_SERVICES}
     else:
-        node = {
-            "properties": {**FORMULAS[service].get("options", {}), "config": {}, "containers": {}}
-        }
+        node = {"properties": {**FORMULAS[service].get("options", {}), **_OF_SERVICES}}
     for key in keys:
         if "properties" in node and key in node["properties"]:
             node = node["properties"][key]

@@ -19,7 +19,7 @@ from saltern.service.scope import Context
 
 ROLES = ("control", "network", "compute", "storage", "monitoring")
 # What a service's pillar may hold beside the options that its service.yml declares.
-_COMMON = {
+OF_SERVICES = {
     "config": {
         "type": "object",
         "additionalProperties": True,
@@ -213,13 +213,13 @@ def _check_service(name: str, value: Any, formula: Mapping[str, Any]) -> list[Pr
     schema_ = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {**formula.get("options", {}), **_COMMON},
+        "properties": {**formula.get("options", {}), **OF_SERVICES},
         "description": "options of the service, config, containers, serial and max_failures",
     }
     wrong = problems.check(value, schema_, name)
     if wrong:
         return wrong
-    options = {key: one for key, one in value.items() if key not in _COMMON}
+    options = {key: one for key, one in value.items() if key not in OF_SERVICES}
     wrong = _control_characters(options, name)
     for part, check in (("config", overrides.of_file), ("containers", overrides.of_container)):
         kind = {"config": "file", "containers": "container"}[part]

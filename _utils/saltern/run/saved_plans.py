@@ -24,7 +24,7 @@ Saved = dict[str, Any]
 _MOST, _BYTES = 20, 50 * 10**6
 # Differences that are named one by one.
 _NAMED = 8
-_AGAIN = "salt-run saltern.plan save=True, and look at it"
+_AGAIN = "salt-run saltern.plan save=True"
 _NOT_HERE = " (not here yet)"
 
 
