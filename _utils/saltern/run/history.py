@@ -325,7 +325,8 @@ def superfluous(runs: Sequence[Run], most: int, size: float) -> list[str]:
 def _lives(process: int, since: float) -> bool:
     """Return whether a process still runs; its number may have gone to another one meanwhile."""
     try:
-        return abs(psutil.Process(process).create_time() - since) < 1
+        one = psutil.Process(process)
+        return abs(one.create_time() - since) < 1 and one.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
