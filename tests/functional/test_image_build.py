@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -108,6 +109,20 @@ def test_another_name_of_the_same_image_is_given_to_it_and_nothing_is_built(tree
         assert api.inspect_image(first.name(name)) == api.inspect_image(other.name(name))
     assert other.plan().elsewhere == {}
     assert other.plan(["one"], force=True).todo == {"one": "forced"}
+
+
+def test_what_is_made_from_an_image_is_not_taken_for_it(tree):
+    stages = (
+        "FROM {{ image('one') }} AS stage\nRUN echo stage >/stage\n\nFROM {{ image('base') }}\n"
+    )
+    write(tree, "two/Dockerfile.j2", f"{stages}COPY --from=stage /stage /stage\nUSER 1001\n")
+    first = shop(tree)
+    first.build((), lambda event: None)
+    api = docker.APIClient(version="auto")
+    somebodys = io.BytesIO(f"FROM {first.name('one')}\nRUN echo mine >/mine\n".encode())
+    assert list(api.build(fileobj=somebodys, tag=f"{NAMESPACE}/mine:1", rm=True))
+    wanted = {name: api.inspect_image(first.name(name))["Id"] for name in first.images}
+    assert shop(tree, tag="other").plan().elsewhere == wanted
 
 
 def test_another_release_builds_what_depends_on_it_and_nothing_else(tree):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -16,7 +17,7 @@ from saltern.images.builder import HASH_LABEL, Builder, client
 from saltern.images.catalog import Catalog
 from saltern.images.context import Context, context, digest
 from saltern.images.events import Emit, Event, Result
-from saltern.images.options import Options
+from saltern.images.options import NAME_LABEL, Options
 from saltern.images.render import Image
 
 _DEFAULT_SECONDS = 20.0
@@ -62,18 +63,18 @@ def plan(
     for name in graph.order({name: image.parents for name, image in images.items()}):
         digests[name] = digest(images[name], contexts[name], digests)
     listed = docker_client.images(filters={"label": HASH_LABEL})
-    found = [one for one in listed if any(one.get("RepoTags") or ())]
-    found.sort(key=lambda one: one["Created"])
-    actual = {tag: one["Labels"][HASH_LABEL] for one in found for tag in one["RepoTags"]}
+    actual = {tag: one for one in listed for tag in one.get("RepoTags") or ()}
     # The newest of each content.
-    same = {one["Labels"][HASH_LABEL]: one for one in found}
+    listed.sort(key=lambda one: one["Created"])
+    same = {one["Labels"][HASH_LABEL]: one for one in listed if _is_own(one)}
     chosen = set(images if wanted is None else wanted)
     todo: dict[str, str] = {}
     elsewhere: dict[str, str] = {}
     open_names = list(chosen)
     while open_names:
         name = open_names.pop()
-        have = actual.get(images[name].full_name)
+        here = actual.get(images[name].full_name)
+        have = here["Labels"][HASH_LABEL] if here else None
         forced = force and name in chosen
         if name in todo or (have == digests[name] and not forced):
             continue
@@ -82,8 +83,19 @@ def plan(
             continue
         todo[name] = "missing" if have is None else "forced" if have == digests[name] else "changed"
         open_names += images[name].parents
-    sizes = {name: same.get(one, {}).get("Size", 0) for name, one in digests.items()}
+    sizes = {}
+    for name, image in images.items():
+        one = same[digests[name]] if name in elsewhere else actual.get(image.full_name, {})
+        sizes[name] = one.get("Size", 0)
     return Plan(images, contexts, digests, sizes, todo, elsewhere)
+
+
+def _is_own(listed: Mapping[str, Any]) -> bool:
+    """Return whether an image's hash is its own: unnamed stages and what others make from an image inherit it."""
+    names = set(listed.get("RepoTags") or ()) - {"<none>:<none>"}
+    # Images of before have no label of their name.
+    said = listed["Labels"].get(NAME_LABEL)
+    return bool(names) and (not said or said in names)
 
 
 def build(
