@@ -297,8 +297,8 @@ def _tasks(run: Run, phase: Phase, ret: dict[str, Any], part: str, deadline: flo
         "phase.run",
         lambda step: {"phase": part, "services": [step.service]},
         lambda answer: sum(map(len, answer.values())),
-        f"task of phase {part}",
-        "done",
+        "task",
+        f"of phase {part} done",
     )
     done = run.fleet.apply(phase, schedule.Schedule(run.services, work), deadline, job)
     ret["changes"] |= {f"{service} ({part})": where for service, where in done.items()}
