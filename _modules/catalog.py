@@ -8,8 +8,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern import masking
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import identity, scope
 
 
@@ -51,15 +51,13 @@ def register(verify: bool = False, prune: bool | None = None) -> dict[str, dict[
 
 def _run(prune: bool | None, *arguments: str) -> dict[str, dict[str, Any]]:
     """Run ``register`` in the toolbox with what is wanted on its standard input."""
-    try:
+    with salt_errors():
         cloud = facts.cloud(__pillar__, __opts__)
         own, client = (scope.provider(cloud, what) for what in ("identity", "client"))
         context = facts.context(own, __pillar__, __opts__, __grains__)
         if prune is None:
             prune = context["options"]["prune_catalog"]
         wanted = json.dumps(identity.wanted(context, prune))
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     answer = __salt__["container.exec"](client, ["register", *arguments], stdin=wanted)
     if answer["retcode"]:
         text = answer["stderr"].strip() or f"register ended with status {answer['retcode']}"

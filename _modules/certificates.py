@@ -10,8 +10,8 @@ from pathlib import Path
 from salt.exceptions import CommandExecutionError
 
 from saltern import files, paths
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import certificates, tasks
 from saltern.tls import pem
 
@@ -92,10 +92,8 @@ def deliver(services: list[str] | None = None) -> dict[str, dict[str, str]]:
 
         salt aio certificates.deliver
     """
-    try:
+    with salt_errors():
         formulas = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)["formulas"]
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     chosen = [
         name
         for name, formula in formulas.items()
@@ -160,11 +158,9 @@ def _await(port: tuple[str, int], certificate: bytes, service: str) -> None:
 
 def _wanted(service: str) -> tuple[Path, dict[str, tuple[str, int]], int]:
     """Return the folder of a service's certificates, its files with their modes, and their owner."""
-    try:
+    with salt_errors():
         cloud = facts.cloud(__pillar__, __opts__)
         wanted = certificates.delivery(cloud, service)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     folder = Path(paths.root("var", __opts__), "certificates", service)
     return folder, wanted, cloud["formulas"][service]["uid"]
 

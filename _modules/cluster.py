@@ -12,8 +12,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern.containers import inside
-from saltern.errors import SalternError
 from saltern.host import facts as host
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.service import tasks, templates
 
@@ -182,8 +182,6 @@ def _dunders() -> tuple[Any, Any, Any]:
     return __pillar__, __opts__, __grains__
 
 
+@salt_errors()
 def _cloud() -> Mapping[str, Any]:
-    try:
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import salt.utils.args
-from salt.exceptions import CommandExecutionError
 
 from saltern.containers import health as health_
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
@@ -25,6 +23,7 @@ from saltern.containers.plan import Plan
 from saltern.containers.spec import Spec
 from saltern.containers.stream import TimedOutError
 from saltern.errors import SalternError
+from saltern.host.adapter import salt_errors
 from saltern.paths import root
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def list_() -> dict[str, dict[str, Any]]:
 
         salt '*' container.list
     """
-    with _errors():
+    with salt_errors():
         return {
             name: {
                 "service": one.service,
@@ -71,7 +70,7 @@ def snapshot() -> list[dict[str, Any]]:
 
         salt '*' container.snapshot
     """
-    with _errors():
+    with salt_errors():
         found = _host().snapshot().containers.values()
         return [{**asdict(one), "spec": one.spec} for one in found]
 
@@ -88,7 +87,7 @@ def digest(images: list[str]) -> str:
 
         salt '*' container.digest '[saltern/keystone:2026.2]'
     """
-    with _errors():
+    with salt_errors():
         host = _host()
         host.changed()
         return host.snapshot().digest(images)
@@ -122,7 +121,7 @@ def plan(
 
         salt-call container.plan memcached service=memcached image=saltern/memcached:debian-trixie
     """
-    with _errors():
+    with salt_errors():
         wanted = _spec(name=name, image=image, **spec)
         generation = _generation(service, wanted, generation)
         return _shown(name, _host().plan(wanted, service, generation))
@@ -149,7 +148,7 @@ def running(
 
         salt-call container.running memcached service=memcached image=saltern/memcached:debian-trixie
     """
-    with _errors():
+    with salt_errors():
         wanted = _spec(name=name, image=image, **spec)
         generation = _generation(service, wanted, generation)
         return _shown(name, _host().running(wanted, service, generation))
@@ -167,7 +166,7 @@ def absent(name: str, volumes: bool = False) -> list[str]:
 
         salt-call container.absent memcached
     """
-    with _errors():
+    with salt_errors():
         return _host().absent(name, volumes)
 
 
@@ -180,7 +179,7 @@ def remove_failed(name: str) -> bool:
 
         salt-call container.remove_failed memcached
     """
-    with _errors():
+    with salt_errors():
         return _host().remove_failed(name)
 
 
@@ -193,7 +192,7 @@ def stopped(name: str) -> bool:
 
         salt-call container.stopped memcached
     """
-    with _errors():
+    with salt_errors():
         return _host().stopped(name)
 
 
@@ -211,7 +210,7 @@ def start(name: str, deadline: float = 120, wait: bool = True) -> bool:
 
         salt-call container.start memcached
     """
-    with _errors():
+    with salt_errors():
         _host().started(name, deadline, wait=wait)
         return True
 
@@ -228,7 +227,7 @@ def restart(name: str, deadline: float = 120) -> bool:
 
         salt-call container.restart memcached
     """
-    with _errors():
+    with salt_errors():
         _host().started(name, deadline, restart=True)
         return True
 
@@ -261,7 +260,7 @@ def run(
         salt-call container.run check service=keystone image=saltern/keystone:2026.2 \\
             command='[keystone-manage, doctor]' config_dir=/etc/keystone
     """
-    with _errors():
+    with salt_errors():
         wanted = _spec(name=name, image=image, **spec)
         generation = _generation(service, wanted, generation)
         result = _host().run(wanted, service, generation, _bytes(stdin), timeout)
@@ -287,7 +286,7 @@ def facts(
 
         salt-call container.facts keystone-db-sync service=keystone image=saltern/keystone:2026.2
     """
-    with _errors():
+    with salt_errors():
         wanted = _spec(name=name, image=image, **spec)
         generation = _generation(service, wanted, generation)
         return {
@@ -325,7 +324,7 @@ def exec_(
     """
     if isinstance(command, str):
         command = salt.utils.args.shlex_split(command)
-    with _errors():
+    with salt_errors():
         one = _host().get(name)
         words = [str(word) for word in command]
         try:
@@ -351,7 +350,7 @@ def logs(name: str, lines: int = 100, since: int | None = None, timestamps: bool
 
         salt-call container.logs keystone-api lines=20
     """
-    with _errors():
+    with salt_errors():
         host = _host()
         return host.engine.logs(host.full_name(name), lines, since, timestamps)
 
@@ -365,7 +364,7 @@ def health(name: str) -> dict[str, Any]:
 
         salt-call container.health keystone-api
     """
-    with _errors():
+    with salt_errors():
         host = _host()
         inspected = host.engine.inspect(host.get(name).id)
         state = inspected["State"]
@@ -390,7 +389,7 @@ def check(name: str) -> dict[str, Any]:
 
         salt-call container.check mariadb
     """
-    with _errors():
+    with salt_errors():
         host = _host()
         healthy, output = health_.check(host.engine, host.get(name).id)
         return {"healthy": healthy, "output": output}
@@ -405,7 +404,7 @@ def checks(names: list[str]) -> dict[str, dict[str, Any]]:
 
         salt-call container.checks '[mariadb, keystone-api]'
     """
-    with _errors():
+    with salt_errors():
         ids = [_host().get(name).id for name in names]
     with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         # A connection each: Docker's client is not for several threads.
@@ -425,7 +424,7 @@ def volumes() -> dict[str, dict[str, str]]:
 
         salt '*' container.volumes
     """
-    with _errors():
+    with salt_errors():
         host = _host()
         return {
             one["Name"].removeprefix(host.prefix): {
@@ -448,7 +447,7 @@ def remove_volume(name: str) -> bool:
     """
     if name not in volumes():
         return False
-    with _errors():
+    with salt_errors():
         host = _host()
         host.engine.remove_volume(host.full_name(name))
         return True
@@ -497,11 +496,3 @@ def _shown(name: str, plan_: Plan) -> dict[str, Any]:
 
 def _bytes(stdin: str | bytes | None) -> bytes | None:
     return stdin.encode() if isinstance(stdin, str) else stdin
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error

@@ -16,6 +16,7 @@ from salt.exceptions import CommandExecutionError
 from saltern import paths, space
 from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.service import scope
 
@@ -62,6 +63,7 @@ def present(service: str, patience: float = 0) -> bool:
         raise CommandExecutionError(_explain(error)) from error
 
 
+@salt_errors()
 def create(service: str, patience: float = 300) -> None:
     """Create the databases of a service and its user, or give the user its present password.
 
@@ -80,8 +82,6 @@ def create(service: str, patience: float = 300) -> None:
         _patiently(lambda: _create(root, *_wanted(service)), patience)
     except pymysql.MySQLError as error:
         raise CommandExecutionError(_explain(error)) from error
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def dump(names: list[str], keep: int = 5) -> dict[str, str]:
@@ -103,15 +103,12 @@ def dump(names: list[str], keep: int = 5) -> dict[str, str]:
     folder = Path(paths.root("var", __opts__), "backups")
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     done = {}
-    try:
-        with space.needed(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in names:
-                done[name] = str(_dump(name, folder, stamp))
-                for old in sorted(folder.glob(f"{name}.*.sql.gz"))[:-keep]:
-                    old.unlink()
-    except (SalternError, OSError) as error:
-        raise CommandExecutionError(str(error)) from error
+    with salt_errors(OSError), space.needed(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in names:
+            done[name] = str(_dump(name, folder, stamp))
+            for old in sorted(folder.glob(f"{name}.*.sql.gz"))[:-keep]:
+                old.unlink()
     return done
 
 

@@ -16,6 +16,7 @@ from saltern.containers import actual
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.host import facts as host
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.service import scope, states
 
@@ -38,7 +39,7 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
 
         salt aio demo.step image
     """
-    try:
+    with salt_errors():
         cloud = host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
         _check(cloud)
         toolbox = cloud["formulas"]["toolbox"]
@@ -54,8 +55,6 @@ def step(step: str, services: list[str] | None = None) -> dict[str, Any]:
             timeout=900,
             **{key: one[key] for key in ("environment", "volumes", "tmpfs")},
         )
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     if done["retcode"]:
         raise CommandExecutionError(done["stderr"].strip() or done["stdout"].strip())
     answer = json.loads(done["stdout"].strip().splitlines()[-1])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import states as expand
 
 
@@ -23,10 +21,8 @@ def services() -> list[str]:
 
         salt aio formula.services
     """
-    try:
+    with salt_errors():
         return list(facts.cloud(__pillar__, __opts__)["formulas"])
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def states(service: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,8 +38,6 @@ def states(service: str, more: Mapping[str, Any] | None = None) -> dict[str, Any
 
         salt aio formula.states keystone
     """
-    try:
+    with salt_errors():
         context = facts.context(service, __pillar__, __opts__, __grains__)
         return expand.states(service, facts.cloud(__pillar__, __opts__), context, more)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error

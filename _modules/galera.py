@@ -12,8 +12,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern.containers import inside
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.run import galera
 from saltern.service import templates
@@ -161,8 +161,6 @@ def _run(*command: str, timeout: float = 120) -> str:
     return done["stdout"]
 
 
+@salt_errors()
 def _cloud() -> Mapping[str, Any]:
-    try:
-        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)

@@ -11,6 +11,7 @@ from saltern import masking, paths
 from saltern.containers import revisions
 from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import generation
 
 __func_alias__ = {"list_": "list"}
@@ -72,10 +73,8 @@ def write(service: str) -> str:
 
         salt aio generation.write keystone
     """
-    try:
+    with salt_errors(OSError):
         return str(generation.write(_parent(service), _wanted(service)))
-    except (SalternError, OSError) as error:
-        raise CommandExecutionError(str(error)) from error
 
 
 def current(service: str) -> str | None:
@@ -119,11 +118,9 @@ def prune(service: str, keep: int = 3) -> list[str]:
 
         salt aio generation.prune keystone
     """
-    try:
+    with salt_errors():
         path = revisions.file(paths.root("var", __opts__), service)
         used = {*_used(service), *revisions.generations(revisions.read(path))}
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     return generation.prune(_parent(service), used, keep)
 
 

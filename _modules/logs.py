@@ -13,6 +13,7 @@ from salt.exceptions import CommandExecutionError
 from saltern import masking
 from saltern.errors import SalternError
 from saltern.host import facts, logs
+from saltern.host.adapter import salt_errors
 from saltern.host.logs import Query
 from saltern.service import scope
 
@@ -46,23 +47,22 @@ def search(
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     now = datetime.now(UTC)
     try:
-        cloud = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-        collector = scope.provider(cloud, "logs")
-        if collector not in cloud["formulas"]:
-            raise SalternError("this host collects no logs: it runs no service that does")
-        folder = Path(cloud["services"][collector]["options"]["directory"])
-        query = Query(
-            containers=tuple(prefix + one for one in containers),
-            hosts=tuple(hosts),
-            pattern=pattern,
-            since=logs.moment(since, now) if since else None,
-            until=logs.moment(until, now) if until else None,
-            level=level,
-            lines=lines,
-        )
-        found = logs.search(folder, query)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+        with salt_errors():
+            cloud = facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+            collector = scope.provider(cloud, "logs")
+            if collector not in cloud["formulas"]:
+                raise SalternError("this host collects no logs: it runs no service that does")
+            folder = Path(cloud["services"][collector]["options"]["directory"])
+            query = Query(
+                containers=tuple(prefix + one for one in containers),
+                hosts=tuple(hosts),
+                pattern=pattern,
+                since=logs.moment(since, now) if since else None,
+                until=logs.moment(until, now) if until else None,
+                level=level,
+                lines=lines,
+            )
+            found = logs.search(folder, query)
     except OSError as error:
         raise CommandExecutionError(f"the collected logs cannot be read: {error}") from error
     hidden = cloud.get("secrets", {})

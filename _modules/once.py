@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from saltern.containers import once
-from saltern.errors import SalternError
+from saltern.host.adapter import salt_errors
 from saltern.paths import root
 
 __func_alias__ = {"list_": "list"}
@@ -29,10 +27,8 @@ def due(name: str, facts: Mapping[str, str], rerun_on: list[str]) -> dict[str, d
 
         salt-call once.due keystone-db-sync '{image: "sha256:1234"}' '[image]'
     """
-    try:
+    with salt_errors():
         found = once.due(once.read(_marker(name)), once.chosen(facts, rerun_on))
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     return {one.field: {"old": one.old, "new": one.new} for one in found}
 
 
@@ -45,10 +41,8 @@ def done(name: str, facts: Mapping[str, str], rerun_on: list[str]) -> bool:
 
         salt-call once.done keystone-db-sync '{image: "sha256:1234"}' '[image]'
     """
-    try:
+    with salt_errors():
         once.write(_marker(name), once.chosen(facts, rerun_on))
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     return True
 
 

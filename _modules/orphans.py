@@ -9,8 +9,8 @@ from typing import Any
 
 from salt.exceptions import CommandExecutionError
 
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import scope
 
 _FAILED = ".failed"
@@ -146,8 +146,6 @@ def _declared(services: list[str] | None) -> list[tuple[str, str, Mapping[str, A
     ]
 
 
+@salt_errors()
 def _cloud() -> Mapping[str, Any]:
-    try:
-        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)

@@ -7,8 +7,8 @@ from typing import Any
 from salt.exceptions import CommandExecutionError
 
 from saltern import masking
-from saltern.errors import SalternError
 from saltern.host import facts as host
+from saltern.host.adapter import salt_errors
 from saltern.host.checks import Check, check
 from saltern.service import states, tasks, templates
 
@@ -114,7 +114,7 @@ def _run(
     service: str, name: str, task: Any, cloud: Any, image: str | None = None
 ) -> tuple[int, str]:
     """Return a task's exit code and its last lines, in which secrets are hidden."""
-    try:
+    with salt_errors():
         if "container" in task:
             command = templates.resolve(task["command"], _context(service))
             done = __salt__["container.exec"](task["container"], command, timeout=_TIMEOUT)
@@ -129,8 +129,6 @@ def _run(
                     "path": __salt__["generation.write"](service),
                 }
             done = __salt__["container.run"](timeout=_TIMEOUT, **arguments)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     said = f"{done['stdout']}\n{done['stderr']}".strip().splitlines()
     text = "\n".join(said[-_LAST_LINES:]) or "(it wrote nothing)"
     return done["retcode"], masking.mask(text, cloud.get("secrets", {}))
@@ -145,8 +143,6 @@ def _context(service: str) -> Any:
     return host.context(service, __pillar__, __opts__, __grains__)
 
 
+@salt_errors()
 def _cloud() -> Any:
-    try:
-        return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    return host.fresh_cloud(__pillar__, __opts__, __grains__, __context__)

@@ -16,6 +16,7 @@ from salt.exceptions import CommandExecutionError
 from saltern import masking
 from saltern.errors import SalternError
 from saltern.host import facts, prechecks
+from saltern.host.adapter import salt_errors
 from saltern.host.checks import Check, check
 from saltern.host.prechecks import Listener
 from saltern.images.names import image_name
@@ -127,11 +128,9 @@ def _check_config(
     return False, "\n".join([f"exit code {done['retcode']}", *said[-_LAST_LINES:]])
 
 
+@salt_errors()
 def _cloud() -> dict[str, Any]:
-    try:
-        return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
+    return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
 
 
 def _docker() -> tuple[Any, str]:

@@ -10,13 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from salt.exceptions import CommandExecutionError
-
 from saltern import paths
 from saltern.containers import revisions
 from saltern.containers.engine import ConflictError, Engine, NotFoundError
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name, is_image_name
 from saltern.run import prune
 
@@ -38,7 +36,7 @@ def unneeded(digests: dict[str, str] | None = None) -> dict[str, Any]:
 
         salt '*' prune.unneeded
     """
-    with _errors():
+    with salt_errors(ValueError):
         folders, images = _found(Engine(), digests or {})
         bytes_ = sum(one.bytes for one in images) + sum(map(_bytes, folders))
         return _answer(folders, [name for one in images for name in one.names], bytes_)
@@ -59,7 +57,7 @@ def remove(digests: dict[str, str] | None = None) -> dict[str, Any]:
 
         salt '*' prune.remove
     """
-    with _errors():
+    with salt_errors(ValueError):
         engine = Engine()
         folders, images = _found(engine, digests or {})
         freed = sum(map(_bytes, folders))
@@ -126,11 +124,3 @@ def _answer(folders: Iterable[Path], images: list[str], bytes_: int) -> dict[str
     for one in folders:
         generations.setdefault(one.parent.name, []).append(one.name)
     return {"generations": generations, "images": images, "bytes": bytes_}
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (SalternError, ValueError) as error:
-        raise CommandExecutionError(str(error)) from error

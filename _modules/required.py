@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from salt.exceptions import CommandExecutionError
-
-from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import required
 
 
@@ -22,9 +20,7 @@ def missing(service: str) -> dict[str, str]:
 
         salt aio required.missing keystone
     """
-    try:
+    with salt_errors():
         wanted = required.endpoints(service, facts.cloud(__pillar__, __opts__))
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
     answers = {str(one): required.why_not(one) for one in wanted}
     return {name: why for name, why in answers.items() if why}

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from salt.exceptions import CommandExecutionError
 
 from saltern import paths
 from saltern.containers import revisions
@@ -15,6 +11,7 @@ from saltern.containers.engine import Engine
 from saltern.containers.host import Host
 from saltern.errors import SalternError
 from saltern.host import facts
+from saltern.host.adapter import salt_errors
 from saltern.service import tasks
 
 __func_alias__ = {"list_": "list"}
@@ -31,7 +28,7 @@ def list_(services: list[str] | None = None) -> dict[str, list[dict[str, Any]]]:
 
         salt aio revision.list services='[glance]'
     """
-    with _errors():
+    with salt_errors():
         return {
             name: [
                 {
@@ -58,7 +55,7 @@ def note(services: list[str] | None = None) -> dict[str, str]:
         salt aio revision.note services='[glance]'
     """
     ids = {}
-    with _errors():
+    with salt_errors():
         for name in _services(services):
             revision = _now(name)
             if revision["containers"]:
@@ -86,7 +83,7 @@ def restore(revision: dict[str, str], services: list[str] | None = None) -> dict
         salt aio revision.restore '{glance: 1f0c5d2a77b3}'
     """
     done = {}
-    with _errors():
+    with salt_errors():
         chosen = [one for one in _services(services) if one in revision]
         # All that can be seen to be missing is seen before the first container is touched.
         goals = {name: _goal(name, revision[name]) for name in chosen}
@@ -172,11 +169,3 @@ def _host() -> Host:
     """Return this host as it is now: a run of states has changed it since the last look."""
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     return Host(Engine(), prefix, locks=Path(paths.root("var", __opts__), "locks"))
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.host import clients, plan_cache, prechecks
 from saltern.host import facts as host_facts
+from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.run import code
 from saltern.run import plan as plans
@@ -84,7 +85,7 @@ def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]
     found = plans.of_states(_in_test_mode(names), __pillar__["cloud"].get("secrets", {}))
     # A host that has changed meanwhile has not been planned as it was.
     if decided_by and not found and decided_by == _decided_by(names, answer["code"], served):
-        with _errors():
+        with salt_errors():
             plan_cache.remember(marker, decided_by)
     return answer | {"services": found}
 
@@ -132,7 +133,7 @@ def images(services: list[str] | None = None) -> dict[str, Any]:
 
         salt aio saltern.images
     """
-    with _errors():
+    with salt_errors():
         here = Engine().images()
         names = prechecks.image_names(_cloud(), _services(services))
         return facts() | {"images": {name: name in here for name in sorted(names)}}
@@ -151,7 +152,7 @@ def digests(images: list[str], services: list[str] | None = None) -> dict[str, s
 
         salt aio saltern.digests '[registry.example.org:5000/saltern/keystone:2026.2]'
     """
-    with _errors():
+    with salt_errors():
         engine = Engine()
         return {name: engine.digest(name) for name in images}
 
@@ -170,7 +171,7 @@ def pull(digests: dict[str, str], services: list[str] | None = None) -> dict[str
         salt aio saltern.pull '{"registry.example.org:5000/saltern/keystone:2026.2": "sha256:..."}'
     """
     done = {}
-    with _errors():
+    with salt_errors():
         engine = Engine()
         wanted = prechecks.image_names(_cloud(), _services(services))
         for name in sorted(wanted & set(digests)):
@@ -406,15 +407,6 @@ def _records(services: list[str]) -> dict[str, Any]:
     return {"down": [], "errors": {client: text}, "instances": None}
 
 
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Turn the library's errors into Salt's."""
-    try:
-        yield
-    except SalternError as error:
-        raise CommandExecutionError(str(error)) from error
-
-
 def _in_test_mode(names: list[str]) -> dict[str, dict[str, Any]]:
     """Return what ``state.sls`` in test mode would return, with the pillar that is here already.
 
@@ -481,9 +473,9 @@ def _write(path: Path, text: str, mode: int) -> bool:
     return True
 
 
+@salt_errors()
 def _cloud() -> Mapping[str, Any]:
-    with _errors():
-        return host_facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
+    return host_facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
 
 
 def _free() -> dict[str, tuple[str, float]]:
