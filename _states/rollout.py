@@ -1,6 +1,6 @@
 """Phases of an orchestration: each state of ``salt/orch/*.sls`` is one of these.
 
-A phase stops the run when it fails (``failhard: True``); it takes an explicit list of hosts, counts
+A phase stops the run when it fails (the renderer ``phases``); it takes an explicit list of hosts, counts
 a silent host as a failure and tells what it does on the event bus and on the screen.
 """
 
@@ -75,7 +75,6 @@ def validated(
         Check the pillar:
           rollout.validated:
             - takes: [services, hosts, wait, days]
-            - failhard: True
     """
     with _phase(name) as (phase, ret):
         own = inventory.pillar(__opts__)

@@ -1,13 +1,12 @@
+#!yaml|phases
 # First steps: an instance in the cloud, with image, networks and floating IP, and its page; docs/demo.md. Repeatable.
 
 Check the pillar and the secrets:
-  rollout.validated:
-    - failhard: True
+  rollout.validated: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Upload the small image and make a flavor:
   rollout.called:
@@ -16,7 +15,6 @@ Upload the small image and make a flavor:
     - service: toolbox
     - first: True
     - deadline: 900
-    - failhard: True
 
 Make networks, a router, a security group and a key pair:
   rollout.called:
@@ -25,7 +23,6 @@ Make networks, a router, a security group and a key pair:
     - service: toolbox
     - first: True
     - deadline: 900
-    - failhard: True
 
 Boot the instance and give it a floating IP:
   rollout.called:
@@ -34,7 +31,6 @@ Boot the instance and give it a floating IP:
     - service: toolbox
     - first: True
     - deadline: 900
-    - failhard: True
 
 Fetch the instance's page through its floating IP:
   rollout.called:
@@ -43,4 +39,3 @@ Fetch the instance's page through its floating IP:
     - service: toolbox
     - first: True
     - deadline: 900
-    - failhard: True

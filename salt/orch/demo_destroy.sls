@@ -1,13 +1,12 @@
+#!yaml|phases
 # Remove all that orch.demo has made, and nothing else.
 
 Check the pillar and the secrets:
-  rollout.validated:
-    - failhard: True
+  rollout.validated: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Remove what the demo has made:
   rollout.called:
@@ -16,4 +15,3 @@ Remove what the demo has made:
     - service: toolbox
     - first: True
     - deadline: 900
-    - failhard: True

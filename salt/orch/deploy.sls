@@ -1,3 +1,4 @@
+#!yaml|phases
 # Bring every host to what the pillar says; where nothing differs, nothing is touched.
 # docs/orchestration.md explains the phases.
 
@@ -5,32 +6,26 @@ Check the pillar and the secrets:
   rollout.validated:
     - next: "salt-run saltern.status shows what runs"
     - takes: [services, hosts, wait, plan]
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 Pull the images that are missing:
   rollout.pulled:
     - missing: True
     - at_once: 10
     - deadline: 3600
-    - failhard: True
 
 Ask every host what would change:
   rollout.planned:
     - deadline: 600
     - same_release: True
-    - failhard: True
 
 Decide who forms which cluster:
   rollout.clustered:
     - deadline: 300
     - patience: 60
-    - failhard: True
 
 Apply the changes, service by service:
   rollout.applied:
     - deadline: 1800
-    - failhard: True

@@ -1,21 +1,18 @@
+#!yaml|phases
 # Remove containers, volumes with all data, and configuration; pillar, secrets and images stay.
 
 Check the pillar and the secrets:
   rollout.validated:
     - takes: [services, hosts, wait, confirm]
     - anywhere: True
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Say what goes and what stays, and remove the services:
   rollout.destroyed:
     - deadline: 900
-    - failhard: True

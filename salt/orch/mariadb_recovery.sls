@@ -1,3 +1,4 @@
+#!yaml|phases
 # Start a database cluster of which no member is up, from the member that holds every acknowledged write.
 # It refuses where facts are missing or contradict each other, unless the operator chooses:
 # pillar='{"force": "control2", "confirm": "yes"}'. docs/services/mariadb.md explains the choice.
@@ -7,16 +8,13 @@ Check the pillar and the secrets:
     - next: "salt-run state.orchestrate orch.deploy starts the services that need it"
     - services: [mariadb]
     - takes: [hosts, wait, force, confirm]
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 See that no member is up, and stop those that try to join:
   rollout.decided:
@@ -25,7 +23,6 @@ See that no member is up, and stop those that try to join:
     - decision: galera.down
     - act: galera.stop
     - deadline: 300
-    - failhard: True
 
 Choose the member that holds every write, and let it form the cluster:
   rollout.decided:
@@ -34,7 +31,6 @@ Choose the member that holds every write, and let it form the cluster:
     - decision: galera.choose
     - act: galera.bootstrap
     - deadline: 900
-    - failhard: True
 
 Let the others join, one after the other:
   rollout.called:
@@ -42,11 +38,9 @@ Let the others join, one after the other:
     - service: mariadb
     - at_once: 1
     - deadline: 1900
-    - failhard: True
 
 See that all members are in step:
   rollout.decided:
     - service: mariadb
     - facts: galera.status
     - decision: galera.agree
-    - failhard: True

@@ -1,27 +1,23 @@
+#!yaml|phases
 # Write clouds.yaml, openrc and the command openstack on the hosts of the toolbox.
 
 Check the pillar and the secrets:
-  rollout.validated:
-    - failhard: True
+  rollout.validated: []
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Write what people need to use the cloud:
   rollout.called:
     - function: saltern.post_deploy
     - service: toolbox
     - deadline: 120
-    - failhard: True
 
 Say how to use the cloud:
   rollout.introduced:
     - client: toolbox
     - dashboard: horizon
-    - failhard: True

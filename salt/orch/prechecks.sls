@@ -1,18 +1,16 @@
+#!yaml|phases
 # Can every host run its services? A table of checks by host, with a remedy for each failure; nothing changes.
 # docs/orchestration.md explains the phases.
 
 Check the pillar and the secrets:
-  rollout.validated:
-    - failhard: True
+  rollout.validated: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Check the hosts:
   rollout.checked:
     - function: precheck.hosts
     - clock: True
     - deadline: 120
-    - failhard: True

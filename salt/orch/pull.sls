@@ -1,21 +1,18 @@
+#!yaml|phases
 # Bring every host the images of its services, so that a deployment does not wait for the registry.
 
 Check the pillar and the secrets:
   rollout.validated:
     - next: "salt-run state.orchestrate orch.deploy"
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Pull the images by digest:
   rollout.pulled:
     - at_once: 10
     - deadline: 3600
-    - failhard: True

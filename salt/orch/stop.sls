@@ -1,21 +1,18 @@
+#!yaml|phases
 # Stop the containers of all services, or of those that the command names; orch.deploy starts them again.
 
 Check the pillar and the secrets:
   rollout.validated:
     - next: "salt-run state.orchestrate orch.deploy starts them again"
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 See that every host answers:
   rollout.preflight:
     - deadline: 120
-    - failhard: True
 
 Stop the services:
   rollout.called:
     - function: saltern.stop
     - deadline: 900
-    - failhard: True

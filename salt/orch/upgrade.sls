@@ -1,3 +1,4 @@
+#!yaml|phases
 # Bring services from the release that runs to the one of the pillar, or to a new image of the same one; `services`
 # of the command chooses some. Until schemas are contracted a failure takes all of it back. docs/upgrade.md.
 
@@ -5,56 +6,45 @@ Check the pillar and the secrets:
   rollout.validated:
     - next: "salt-run state.orchestrate orch.deploy, for what else differs; salt-run saltern.status shows what runs"
     - takes: [services, wait, backup]
-    - failhard: True
 
 Take the lock of the cloud:
-  rollout.locked:
-    - failhard: True
+  rollout.locked: []
 
 Pull the images that are missing:
   rollout.pulled:
     - missing: True
     - at_once: 10
     - deadline: 3600
-    - failhard: True
 
 Ask every host what would change:
   rollout.planned:
     - deadline: 600
-    - failhard: True
 
 Decide what is upgraded, and whether it can be:
   upgrade.due:
     - deadline: 300
-    - failhard: True
 
 Ask the services' own upgrade checks:
   upgrade.checked:
     - deadline: 1200
-    - failhard: True
 
 Back up the databases that change:
   upgrade.backed_up:
     - deadline: 21600
-    - failhard: True
 
 Expand the schemas:
   upgrade.expanded:
     - deadline: 21600
-    - failhard: True
 
 Decide in which order members of clusters change:
   rollout.clustered:
     - deadline: 300
     - patience: 60
-    - failhard: True
 
 Replace the containers, service by service:
   upgrade.replaced:
     - deadline: 1800
-    - failhard: True
 
 Move data on and contract the schemas:
   upgrade.contracted:
     - deadline: 21600
-    - failhard: True

@@ -22,14 +22,17 @@ def test_no_table_uses_what_loses_failures(table):
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_has_one_phase_a_row_and_stops_at_the_first_failure(table):
-    phases = yaml.safe_load((ORCH / f"{table}.sls").read_text())
+    text = (ORCH / f"{table}.sls").read_text()
+    # This renderer has each phase end the run when it fails.
+    assert text.startswith("#!yaml|phases\n")
+    phases = yaml.safe_load(text)
     kinds = []
     for sentence, body in phases.items():
         assert " " in sentence
         ((function, arguments),) = body.items()
         module, _, kind = function.partition(".")
         assert module == "rollout"
-        assert {"failhard": True} in arguments
+        assert "failhard" not in str(arguments)
         kinds.append(kind)
     assert next(kind for kind in kinds if kind != "confirmed") == "validated"
     # What changes hosts holds the lock; the demo only uses the cloud.
