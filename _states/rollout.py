@@ -319,7 +319,7 @@ def accepted(name: str, patience: float = 60) -> dict[str, Any]:
 
 
 def pulled(
-    name: str, missing: bool = False, deadline: float = 3600, at_once: int = 10
+    name: str, missing: bool = False, deadline: float = 3600, serial: int = 10
 ) -> dict[str, Any]:
     """Bring every host the images of its services, the same bytes to all of them.
 
@@ -329,7 +329,7 @@ def pulled(
     :param missing: Ask the registry only for what is not kept yet, and pull only what is not there: a
         host that is added gets what the others have.
     :param deadline: Seconds a host has.
-    :param at_once: Hosts that pull together.
+    :param serial: Hosts that pull together.
     """
     with _phase(name) as (phase, ret):
         run = _run()
@@ -350,7 +350,7 @@ def pulled(
             return ret
         path = Path(root("var", __opts__), "digests.json")
         digests = pull.digests(run, phase, path, names, again=not missing)
-        ret["changes"] = pull.pull(run, phase, wanted, digests, deadline, at_once)
+        ret["changes"] = pull.pull(run, phase, wanted, digests, deadline, serial)
         ret["comment"] = (
             f"{count(len(names), 'image')}, pulled on {count(len(ret['changes']), 'host')}."
         )
@@ -361,7 +361,7 @@ def called(
     name: str,
     function: str,
     deadline: float = 600,
-    at_once: int = 0,
+    serial: int = 0,
     service: str | None = None,
     first: bool = False,
     arguments: dict[str, Any] | None = None,
@@ -371,7 +371,7 @@ def called(
     :param function: Execution function that takes ``services`` and returns what it has changed, or
         nothing; a failure is an exception in it. A key ``text`` of its answer is the last word on the screen.
     :param deadline: Seconds a host has.
-    :param at_once: Hosts that do it together; 0 is all.
+    :param serial: Hosts that do it together; 0 is all.
     :param service: Only the hosts of this service do it; None is all hosts.
     :param first: Only the first of the hosts does it.
     :param arguments: More keyword arguments of the function.
@@ -386,7 +386,7 @@ def called(
         if __opts__["test"]:
             ret.update(result=None, comment=f"Would call {function} on {', '.join(calls)}.")
         else:
-            answers = run.fleet.call(phase, function, calls, deadline, at_once)
+            answers = run.fleet.call(phase, function, calls, deadline, serial)
             for answer in answers.values():
                 if answer and "text" in answer:
                     screen.last_word(answer.pop("text"), __opts__)

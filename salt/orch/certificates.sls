@@ -21,5 +21,5 @@ Make the certificates:
 Deliver them to the hosts, one after the other:
   rollout.called:
     - function: certificates.deliver
-    - at_once: 1
+    - serial: 1
     - deadline: 900

@@ -13,7 +13,7 @@ Take the lock of the cloud:
 Pull the images that are missing:
   rollout.pulled:
     - missing: True
-    - at_once: 10
+    - serial: 10
     - deadline: 3600
 
 Ask every host what would change:

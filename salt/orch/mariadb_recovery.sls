@@ -36,7 +36,7 @@ Let the others join, one after the other:
   rollout.called:
     - function: galera.join
     - service: mariadb
-    - at_once: 1
+    - serial: 1
     - deadline: 1900
 
 See that all members are in step:

@@ -14,5 +14,5 @@ See that every host answers:
 
 Pull the images by digest:
   rollout.pulled:
-    - at_once: 10
+    - serial: 10
     - deadline: 3600

@@ -53,7 +53,7 @@ def test_a_service_that_runs_on_no_chosen_host_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("at_once", "first", "groups"),
+    ("serial", "first", "groups"),
     [
         (0, "a", [["a"], ["b", "c", "d"]]),
         (1, "a", [["a"], ["b"], ["c"], ["d"]]),
@@ -62,8 +62,8 @@ def test_a_service_that_runs_on_no_chosen_host_is_refused():
         (0, "z", [["a", "b", "c", "d"]]),
     ],
 )
-def test_the_first_host_goes_alone_and_the_others_in_groups(at_once, first, groups):
-    assert rollout.batches(["a", "b", "c", "d"], at_once, first) == groups
+def test_the_first_host_goes_alone_and_the_others_in_groups(serial, first, groups):
+    assert rollout.batches(["a", "b", "c", "d"], serial, first) == groups
 
 
 def _steps(schedule):

@@ -238,16 +238,16 @@ class Fleet:
         fun: str,
         calls: Mapping[str, Mapping[str, Any]],
         deadline: float,
-        at_once: int = 0,
+        serial: int = 0,
     ) -> dict[str, Any]:
         """Run a function on hosts; stop after a group in which it failed.
 
         :param calls: Host to keyword arguments.
-        :param at_once: Hosts in a group; 0 is all.
+        :param serial: Hosts in a group; 0 is all.
         :raises RolloutError: It failed on a host or a host is silent.
         """
         answers: dict[str, Any] = {}
-        for group in rollout.batches(list(calls), at_once):
+        for group in rollout.batches(list(calls), serial):
             answers |= self._run(phase, fun, {host: calls[host] for host in group}, deadline)
         return answers
 

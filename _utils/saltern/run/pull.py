@@ -63,13 +63,13 @@ def pull(
     images: Mapping[str, Iterable[str]],
     digests: pins.Pins,
     deadline: float,
-    at_once: int,
+    serial: int,
 ) -> dict[str, Any]:
     """Pull images by their digests; return host to what it has got, without those that got nothing.
 
     :param images: Host to full image names.
     :param deadline: Seconds a host has.
-    :param at_once: Hosts that pull together.
+    :param serial: Hosts that pull together.
     :raises RolloutError: A host is silent or fails.
     """
     calls = {
@@ -77,5 +77,5 @@ def pull(
         for host, call in run.calls().items()
         if images[host]
     }
-    answers = run.fleet.call(phase, "saltern.pull", calls, deadline, at_once)
+    answers = run.fleet.call(phase, "saltern.pull", calls, deadline, serial)
     return {host: done for host, done in answers.items() if done}

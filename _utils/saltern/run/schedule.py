@@ -116,17 +116,17 @@ def narrow(
     return chosen, chosen_hosts
 
 
-def batches(hosts: Sequence[str], at_once: int = 0, first: str | None = None) -> list[list[str]]:
+def batches(hosts: Sequence[str], serial: int = 0, first: str | None = None) -> list[list[str]]:
     """Return hosts in the groups in which they are changed, one group after the other.
 
     :param hosts: Minion ids in inventory order.
-    :param at_once: Size of the groups; 0 is all together.
+    :param serial: Size of the groups; 0 is all together.
     :param first: The host that goes alone before the others: it runs what must be done once for
         the whole cloud, and a broken change stops there.
     """
     groups = [[first]] if first in hosts else []
     others = [host for host in hosts if host != first]
-    size = at_once or len(others) or 1
+    size = serial or len(others) or 1
     return groups + [others[start : start + size] for start in range(0, len(others), size)]
 
 
