@@ -31,7 +31,7 @@ def test_a_table_has_one_phase_a_row_and_stops_at_the_first_failure(table):
         assert " " in sentence
         ((function, arguments),) = body.items()
         module, _, kind = function.partition(".")
-        assert module == "rollout"
+        assert module in ("rollout", "upgrade")
         assert "failhard" not in str(arguments)
         kinds.append(kind)
     assert next(kind for kind in kinds if kind != "confirmed") == "validated"
