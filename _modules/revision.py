@@ -162,7 +162,7 @@ def _services(chosen: list[str] | None) -> list[str]:
 
 
 def _cloud() -> Any:
-    return facts.cloud(__pillar__, __opts__)
+    return facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
 
 
 def _host() -> Host:

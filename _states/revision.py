@@ -21,6 +21,8 @@ def noted(name: str) -> dict[str, Any]:
     ret: dict[str, Any] = {"name": name, "result": True, "changes": {}, "comment": ""}
     if __opts__["test"]:
         return ret | {"comment": "Not noted in test mode."}
+    # A run of states has compiled its pillar just now.
+    __context__["saltern.pillar"] = True
     try:
         id_ = __salt__["revision.note"]([name]).get(name)
     except CommandExecutionError as error:
