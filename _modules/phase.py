@@ -135,8 +135,7 @@ def _run(
 
 
 def _container(service: str, name: str, task: Any, cloud: Any) -> dict[str, Any]:
-    formula = cloud["formulas"][service]
-    return states.container_of_task(service, name, task, formula, cloud, _context(service))
+    return states.container_of_task(service, name, task, cloud, _context(service))
 
 
 def _context(service: str) -> Any:

@@ -64,14 +64,13 @@ def note(services: list[str] | None = None) -> dict[str, str]:
     return ids
 
 
-def restore(revision: dict[str, str], services: list[str] | None = None) -> dict[str, list[str]]:
+def restore(revision: dict[str, str]) -> dict[str, list[str]]:
     """Bring the containers of services back to a revision: its images, configuration and options.
 
     The last container of a service goes first, as its API is the last one to move on. A container that does not
     come up leaves the present one in place; those that the revision does not have are removed.
 
     :param revision: Service to the id of one of its revisions.
-    :param services: Only these of them; None is all.
     :returns: Service to the containers that were replaced or removed.
     :raises CommandExecutionError: A revision, an image or a configuration is not on this host any more, or a
         container did not come up.
@@ -84,7 +83,7 @@ def restore(revision: dict[str, str], services: list[str] | None = None) -> dict
     """
     done = {}
     with salt_errors():
-        chosen = [one for one in _services(services) if one in revision]
+        chosen = _services(list(revision))
         # All that can be seen to be missing is seen before the first container is touched.
         goals = {name: _goal(name, revision[name]) for name in chosen}
         for name in reversed(chosen):
@@ -136,14 +135,16 @@ def _restore(service: str, revision: revisions.Revision, specs: dict[str, Any]) 
 
 def _now(service: str) -> revisions.Revision:
     formula = _cloud()["formulas"].get(service, {})
-    ran = __salt__["once.list"]()
-    names = (
+    names = [
         tasks.container_name(service, name)
         for name, task in tasks.of_phase(formula, "deploy").items()
         if task.get("skip_on_upgrade")
-    )
+    ]
+    ran = __salt__["once.list"]() if names else {}
     once = {name: ran[name] for name in names if name in ran}
-    return revisions.now(_host().snapshot(), service, formula.get("containers", {}), once)
+    # The run's own listing: at the end of each service of a highstate, another one would be dear.
+    rows = __salt__["container.snapshot"]()
+    return revisions.now(rows, service, formula.get("containers", {}), once)
 
 
 def _generation(service: str, digest: str) -> dict[str, str] | None:
@@ -166,6 +167,6 @@ def _cloud() -> Any:
 
 
 def _host() -> Host:
-    """Return this host as it is now: a run of states has changed it since the last look."""
+    """Return this host, to change it."""
     prefix = __opts__.get("saltern", {}).get("prefix", "")
     return Host(Engine(), prefix, locks=Path(paths.root("var", __opts__), "locks"))

@@ -61,12 +61,7 @@ def checked(name: str, deadline: float = 1200) -> dict[str, Any]:
     """
     with _phase(name) as (phase, ret):
         run = _run()
-        work = _where(run, "upgrade_check")
-        calls: dict[str, dict[str, Any]] = {}
-        for service, hosts in work.items():
-            for host in hosts:
-                calls.setdefault(host, {"phase": "upgrade_check", "services": []})
-                calls[host]["services"].append(service)
+        calls = _calls(_where(run, "upgrade_check"), phase="upgrade_check")
         if not calls:
             ret["comment"] = "No service has a check of its own."
             return ret
@@ -121,10 +116,7 @@ def expanded(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
             _tasks(run, phase, ret, part, deadline)
         if not __opts__["test"]:
             first = {name: run.cloud.placement[name][:1] for name in run.upgrades or {}}
-            calls: dict[str, dict[str, Any]] = {}
-            for service, (host,) in first.items():
-                calls.setdefault(host, {"services": []})["services"].append(service)
-            run.fleet.call(phase, "phase.skipped", calls, 600)
+            run.fleet.call(phase, "phase.skipped", _calls(first), 600)
         _say(ret, "No schema is to be changed.")
     return ret
 
@@ -211,15 +203,13 @@ def rolled_back(name: str, deadline: float = 1800) -> dict[str, Any]:
 def _begin(run: Run, phase: Phase, unfinished: Upgrades, deadline: float) -> None:
     """Note what every service comes from, on its hosts and on the master; what an earlier run has noted counts."""
     new = [name for name in run.upgrades if name not in unfinished]
-    calls = {}
-    for host in run.hosts:
-        names = [name for name in new if host in run.services[name].hosts]
-        if names:
-            calls[host] = {"services": names}
+    calls = _calls({name: run.services[name].hosts for name in new})
     noted = run.fleet.call(phase, "revision.note", calls, deadline) if calls else {}
     for service in new:
         run.upgrades[service].revisions = {
-            host: ids[service] for host, ids in noted.items() if service in ids
+            host: noted[host][service]
+            for host in run.services[service].hosts
+            if service in noted[host]
         }
     upgrades.write(_file(), unfinished | run.upgrades)
 
@@ -252,10 +242,7 @@ def _restore(
         hosts = [host for host in run.services[service].hosts if host in goals[service]]
         serial = run.services[service].serial
         for group in schedule.batches(list(reversed(hosts)), serial):
-            calls = {
-                host: {"revision": {service: goals[service][host]}, "services": [service]}
-                for host in group
-            }
+            calls = {host: {"revision": {service: goals[service][host]}} for host in group}
             answers, silent = run.fleet.answers(phase, "revision.restore", calls, deadline)
             failures += [
                 Failure(one.reason, one.host, service, remedy=one.remedy) for one in silent
@@ -302,6 +289,18 @@ def _tasks(run: Run, phase: Phase, ret: dict[str, Any], part: str, deadline: flo
     )
     done = run.fleet.apply(phase, schedule.Schedule(run.services, work), deadline, job)
     ret["changes"] |= {f"{service} ({part})": where for service, where in done.items()}
+
+
+def _calls(work: Mapping[str, Iterable[str]], **more: Any) -> dict[str, dict[str, Any]]:
+    """Return host to the arguments of a job there: its services, and ``more``.
+
+    :param work: Service to hosts.
+    """
+    calls: dict[str, dict[str, Any]] = {}
+    for service, hosts in work.items():
+        for host in hosts:
+            calls.setdefault(host, {**more, "services": []})["services"].append(service)
+    return calls
 
 
 def _where(run: Run, part: str) -> dict[str, list[str]]:

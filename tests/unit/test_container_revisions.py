@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -46,8 +47,14 @@ def snapshot(spec=SPEC, image_id="sha256:old", images=None, name="glance-api"):
     return actual.snapshot([listing], images or {spec.image: image_id, image_id: image_id})
 
 
+def rows(**options):
+    """Return what ``container.snapshot`` says of that host."""
+    found = snapshot(**options).containers.values()
+    return [{**asdict(one), "spec": one.spec} for one in found]
+
+
 def test_a_revision_makes_the_very_spec_again():
-    revision = revisions.now(snapshot(), "glance", ["glance-api"])
+    revision = revisions.now(rows(), "glance", ["glance-api"])
     kept = json.loads(json.dumps(revision))["containers"]["glance-api"]
     again = revisions.wanted("glance-api", kept, snapshot(), {"deadline": 300, "stop_when": None})
     assert again.digest == SPEC.digest
@@ -56,7 +63,7 @@ def test_a_revision_makes_the_very_spec_again():
 
 
 def test_an_image_whose_name_has_moved_is_taken_by_its_id():
-    kept = revisions.now(snapshot(), "glance", [])["containers"]["glance-api"]
+    kept = revisions.now(rows(), "glance", [])["containers"]["glance-api"]
     moved = snapshot(images={SPEC.image: "sha256:new", "sha256:old": "sha256:old"})
     assert revisions.wanted("glance-api", kept, moved, {}).image == "sha256:old"
     gone = snapshot(images={SPEC.image: "sha256:new"})
@@ -67,7 +74,7 @@ def test_an_image_whose_name_has_moved_is_taken_by_its_id():
 def test_the_newest_come_last_and_the_oldest_go(tmp_path):
     path = revisions.file(str(tmp_path), "glance")
     for number in range(7):
-        one = revisions.now(snapshot(image_id=f"sha256:{number}"), "glance", [])
+        one = revisions.now(rows(image_id=f"sha256:{number}"), "glance", [])
         assert revisions.note(path, one)
         assert not revisions.note(path, one)
     known = revisions.read(path)

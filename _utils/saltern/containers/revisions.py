@@ -23,31 +23,30 @@ Revision = dict[str, Any]
 
 
 def now(
-    snapshot: Snapshot, service: str, order: Iterable[str], once: Mapping[str, Any] | None = None
+    rows: Iterable[Mapping[str, Any]],
+    service: str,
+    order: Iterable[str],
+    once: Mapping[str, Any] | None = None,
 ) -> Revision:
     """Return what a service runs now as a revision.
 
+    :param rows: What ``container.snapshot`` says.
     :param order: Names of its containers in the order in which they start.
     :param once: Markers of its tasks whose work belongs to a release, by name: see :mod:`saltern.containers.once`.
     :returns: ``id`` (12 hex digits); ``release``, of OpenStack, empty if no image says it; ``containers``: name to
         ``image``, ``image_id``, ``config`` and ``spec``; ``once``.
     """
     place = {name: number for number, name in enumerate(order)}
-    found = [one for one in snapshot.current().values() if one.service == service and not one.once]
-    found.sort(key=lambda one: (place.get(one.name, len(place)), one.name))
-    containers = {
-        one.name: {
-            "image": one.image,
-            "image_id": one.image_id,
-            "config": one.config,
-            "spec": one.spec,
-        }
-        for one in found
-    }
+    found = [
+        one for one in rows if one["service"] == service and not one["part"] and not one["once"]
+    ]
+    found.sort(key=lambda one: (place.get(one["name"], len(place)), one["name"]))
+    kept = ("image", "image_id", "config", "spec")
+    containers = {one["name"]: {key: one[key] for key in kept} for one in found}
     text = json.dumps({name: {**one, "image": ""} for name, one in containers.items()})
     return {
         "id": hashlib.sha256(text.encode()).hexdigest()[:12],
-        "release": max((one.release for one in found), default=""),
+        "release": max((one["release"] for one in found), default=""),
         "containers": containers,
         "once": dict(once or {}),
     }

@@ -171,7 +171,7 @@ class Orchestration:
         over = not ok or self._lowstate[-1]["__id__"] == title
         if record:
             # What is applied is noted host by host.
-            changes = () if self._low["fun"] == "applied" else ret["changes"]
+            changes = () if self._low["fun"] in ("applied", "replaced") else ret["changes"]
             record.phase(title, ok, phase.seconds, ret["comment"], changes)
         if record and over:
             record.end(result, failures, run.cloud.settings if run else None, left)

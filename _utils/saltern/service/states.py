@@ -56,10 +56,10 @@ def states(
         add(f"Create the database of {service}", "database.present", name=service)
     for name, task in tasks.of_phase(formula, "deploy").items():
         if first or task["where"] == "each":
-            arguments = container_of_task(service, name, task, formula, cloud, context)
+            arguments = container_of_task(service, name, task, cloud, context)
             add(task["name"], "container.ran", **arguments)
     for name, spec in formula.get("containers", {}).items():
-        arguments = container(service, name, spec, formula, cloud, context)
+        arguments = container(service, name, spec, cloud, context)
         add(f"Run {name}", "container.running", **arguments)
     if "identity" in cloud["services"][service].get("provides", ()):
         add("Register services, users and endpoints", "catalog.registered", name=service)
@@ -75,11 +75,11 @@ def container(
     service: str,
     name: str,
     spec: Mapping[str, Any],
-    formula: Mapping[str, Any],
     cloud: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return a container's arguments with its image's full name, its config, key rings and certificates."""
+    formula = cloud["formulas"][service]
     arguments = templates.resolve(spec, context)
     arguments["image"] = image_name(cloud, arguments["image"])
     volumes = list(arguments.get("volumes", []))
@@ -97,14 +97,13 @@ def container_of_task(
     service: str,
     name: str,
     task: Mapping[str, Any],
-    formula: Mapping[str, Any],
     cloud: Mapping[str, Any],
     context: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the arguments of the container that a task with an image has for itself, see :func:`container`."""
     spec = {key: value for key, value in task.items() if key not in _OF_A_TASK}
     full_name = tasks.container_name(service, name)
-    return container(service, full_name, spec, formula, cloud, context)
+    return container(service, full_name, spec, cloud, context)
 
 
 def trusting(
