@@ -86,11 +86,15 @@ def test_a_secret_that_a_state_says_is_not_kept(cloud):
 
 
 def test_a_killed_run_shows_as_such_with_what_it_had_done(cloud):
-    cloud.set_pillar(beta={"slow": 5})
+    cloud.set_pillar(beta={"slow": 15})
+
+    def written():
+        return [json.loads(one.read_text()) for one in (cloud.folder / "var/history").glob("*.json")]
+
     with cloud.started("state.orchestrate", "orch.deploy") as first:
-        until(lambda: [mods for mods, _ in cloud.jobs("state.sls") if mods == "beta"])
-        (run,) = kept(cloud)
-        assert run["result"] == "running"
+        # While beta goes on: alpha's hosts are on disk although nothing has happened since.
+        until(lambda: any(len(one["services"].get("alpha", {})) == 3 for one in written()))
+        assert [one["result"] for one in written()] == ["running"]
         first.send_signal(signal.SIGKILL)
         first.wait(timeout=10)
     (run,) = kept(cloud)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pwd
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -32,7 +33,7 @@ RUNNING, DONE, FAILED, INTERRUPTED, KILLED = "running", "done", "failed", "inter
 _TEXT, _NAMES, _FAILURES = 2000, 100, 50
 # Of all runs that are kept, those that changed nothing have at most this share.
 _IDLE_SHARE = 4
-# Seconds between two writes of a run that goes on.
+# Seconds until what a host has done is written, with what other hosts have done meanwhile.
 _PAUSE = 1.0
 
 # Who runs what no person has started, see `acting`.
@@ -102,7 +103,8 @@ class Record:
     ) -> None:
         self._folder = folder
         self._hide = hide
-        self._written = 0.0
+        self._later: threading.Timer | None = None
+        self._busy = threading.RLock()
         while not run.strip("0") or (folder / f"{run}.json").exists():
             run = (
                 time.strftime("%Y%m%d%H%M%S", time.gmtime())
@@ -135,9 +137,12 @@ class Record:
         :param running: What its states have returned; None if they returned nothing.
         """
         kept = {**of_states(running or {}), **({} if ok else {"ok": False})}
-        self._run["services"].setdefault(service, {})[host] = kept
-        if time.monotonic() - self._written > _PAUSE:
-            self._update()
+        with self._busy:
+            self._run["services"].setdefault(service, {})[host] = kept
+            if not self._later:
+                self._later = threading.Timer(_PAUSE, self._update)
+                self._later.daemon = True
+                self._later.start()
 
     def phase(
         self, title: str, ok: bool, seconds: float, said: str, changes: Collection[str]
@@ -175,19 +180,24 @@ class Record:
         limits = {name: one["default"] for name, one in known.items()} | (settings or {}).get(
             "history", {}
         )
-        self._run["result"] = result
-        self._run["failures"] = [
-            {
-                **{key: getattr(one, key) for key in ("host", "service", "state")},
-                **{key: self._text(getattr(one, key)) for key in ("reason", "remedy")},
-            }
-            for one in failures[:_FAILURES]
-        ]
-        self._run["left"] = {service: list(hosts) for service, hosts in (left or {}).items()}
-        self._run["left_out"] = max(len(failures) - _FAILURES, 0)
+        ended = {
+            "result": result,
+            "failures": [
+                {
+                    **{key: getattr(one, key) for key in ("host", "service", "state")},
+                    **{key: self._text(getattr(one, key)) for key in ("reason", "remedy")},
+                }
+                for one in failures[:_FAILURES]
+            ],
+            "left": {service: list(hosts) for service, hosts in (left or {}).items()},
+            "left_out": max(len(failures) - _FAILURES, 0),
+        }
+        with self._busy:
+            self._run.update(ended)
         with contextlib.suppress(SalternError, OSError):  # the run is not the worse for it
             earlier = [one for one in read(self._folder) if one["id"] != self._run["id"]]
-            same = folded(earlier, self._run)
+            with self._busy:
+                same = folded(earlier, self._run)
             self._update()
             size = limits["megabytes"] * 1e6
             for one in [*same, *superfluous([*earlier, self._run], limits["runs"], size)]:
@@ -198,14 +208,16 @@ class Record:
         return text if len(text) <= _TEXT else f"{text[: _TEXT // 2]}\n...\n{text[-_TEXT // 2 :]}"
 
     def _update(self) -> None:
-        with contextlib.suppress(SalternError, OSError):
+        with self._busy, contextlib.suppress(SalternError, OSError):
+            if self._later:
+                self._later.cancel()
+                self._later = None
             self._write()
 
     def _write(self) -> None:
         self._run["seconds"] = round(time.time() - self._run["started"], 1)
         text = json.dumps(self._run, indent=1, default=str)
         files.write(self._folder / f"{self._run['id']}.json", text + "\n")
-        self._written = time.monotonic()
 
 
 def folder(opts: Mapping[str, Any]) -> Path:
