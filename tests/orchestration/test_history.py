@@ -89,7 +89,9 @@ def test_a_killed_run_shows_as_such_with_what_it_had_done(cloud):
     cloud.set_pillar(beta={"slow": 15})
 
     def written():
-        return [json.loads(one.read_text()) for one in (cloud.folder / "var/history").glob("*.json")]
+        return [
+            json.loads(one.read_text()) for one in (cloud.folder / "var/history").glob("*.json")
+        ]
 
     with cloud.started("state.orchestrate", "orch.deploy") as first:
         # While beta goes on: alpha's hosts are on disk although nothing has happened since.
