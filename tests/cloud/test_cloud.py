@@ -102,9 +102,7 @@ def test_a_wrong_pillar_changes_nothing_and_names_the_key(cloud, pillar):
 def test_a_crashed_server_comes_back_and_the_cloud_with_it(cloud, name):
     container = cloud.docker.containers.get(name)
     started = container.attrs["State"]["StartedAt"]
-    for process in container.top(ps_args="-eo pid,comm")["Processes"]:
-        os.kill(int(process[0]), 9)
-        break
+    os.kill(container.attrs["State"]["Pid"], 9)
 
     def back() -> bool:
         container.reload()

@@ -163,7 +163,7 @@ def deliver(view: dict[str, Any], service: str, folder: Path) -> None:
         files.write(own / name, text, mode, view["formulas"][service]["uid"])
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """Wait until a condition holds and return its value."""
     end = time.monotonic() + seconds
     last: Exception | None = None
