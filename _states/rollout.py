@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,8 @@ from saltern.run.progress import Phase, count
 from saltern.tls import authority
 from saltern.tls import store as certs
 
+here = Orchestration(globals())
+
 
 def validated(
     name: str,
@@ -76,9 +77,9 @@ def validated(
           rollout.validated:
             - takes: [services, hosts, wait, days]
     """
-    with _phase(name) as (phase, ret):
+    with here.phase(name) as (phase, ret):
         own = inventory.pillar(__opts__)
-        command = _orchestration().take(own, takes)
+        command = here.take(own, takes)
         cloud = inventory.cloud(own, __opts__)
         fleet.stop_for(inventory.failures(cloud, __opts__, with_secrets, certificates))
         phase.warn(cloud.warnings)
@@ -87,7 +88,7 @@ def validated(
         gone = command.get("remove")
         if gone and gone not in cloud.hosts:
             raise SalternError(str(problems.unknown("pillar:remove", gone, cloud.hosts, "host")))
-        run = _orchestration().run = fleet.begin(
+        run = here.run = fleet.begin(
             __opts__,
             cloud,
             services or limits.get("services", []),
@@ -108,12 +109,12 @@ def locked(name: str) -> dict[str, Any]:
 
     The pillar key ``wait`` of the command has it wait so many seconds for a run that holds the lock.
     """
-    with _phase(name) as (_, ret):
+    with here.phase(name) as (_, ret):
         if __opts__["test"]:
             ret["comment"] = "Not needed: test mode changes nothing."
         else:
-            command = _run().command
-            _run().lock = lock.take(__opts__, command.text(), command.get("wait", 0))
+            command = here.run.command
+            here.run.lock = lock.take(__opts__, command.text(), command.get("wait", 0))
             ret["comment"] = "Lock acquired."
     return ret
 
@@ -126,11 +127,11 @@ def certified(name: str, days: float = 30) -> dict[str, Any]:
 
     :param days: Those that expire within as many days are renewed.
     """
-    with _phase(name) as (_, ret):
+    with here.phase(name) as (_, ret):
         folder = inventory.certificates_folder(__opts__)
-        needed, now = demand.wanted(_run().cloud), certs.now()
+        needed, now = demand.wanted(here.run.cloud), certs.now()
         stored, key = certs.read(folder), certs.read_key(folder)
-        reasons = certs.plan(needed, stored, key, now, _run().command.get("days", days))
+        reasons = certs.plan(needed, stored, key, now, here.run.command.get("days", days))
         wrong = certs.problems(needed, stored, now, folder, reasons)
         fleet.stop_for(progress.of_problems(wrong))
         if not needed:
@@ -152,9 +153,9 @@ def preflight(name: str, deadline: float = 120) -> dict[str, Any]:
 
     :param deadline: Seconds a host has for its answer.
     """
-    with _phase(name) as (phase, ret):
-        calls: dict[str, dict[str, Any]] = {host: {} for host in _run().hosts}
-        _run().fleet.ask(phase, "saltern.facts", calls, deadline)
+    with here.phase(name) as (phase, ret):
+        calls: dict[str, dict[str, Any]] = {host: {} for host in here.run.hosts}
+        here.run.fleet.ask(phase, "saltern.facts", calls, deadline)
         ret["comment"] = f"{count(len(calls), 'host')} ready."
     return ret
 
@@ -169,8 +170,8 @@ def planned(name: str, deadline: float = 600, same_release: bool = False) -> dic
     :param deadline: Seconds a host has for its answer.
     :param same_release: Stop if services that run would get another release: that is an upgrade.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         run.ask_plans(phase, deadline)
         fleet.stop_for(plan.failures(run.plans))
         if run.saved:
@@ -198,8 +199,8 @@ def clustered(
     :param patience: Seconds that members which run have to find each other, as after a power cut.
     :param only: As for :func:`applied`.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         work, _ = run.work(only)
         patience = 0 if __opts__["test"] else patience
         todo = clusters.plan(run, phase, work, deadline, patience)
@@ -222,8 +223,8 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
     :param deadline: Seconds one service may take on one host.
     :param only: ``configuration`` leaves out services whose images change or that do not run yet.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         work, left = run.work(only)
         note = "".join(f" Left to orch.deploy: {one} ({why})." for one, why in left.items())
         if not work:
@@ -234,7 +235,7 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
             if run.saved:
                 # From here on it does not hold any more: who types it again goes on without it.
                 run.command = Command(run.command.name, run.saved["limits"])
-            told = _orchestration().record.applied
+            told = here.record.applied
             done = run.fleet.apply(
                 phase, schedule.Schedule(run.services, work), deadline, told=told
             )
@@ -254,8 +255,8 @@ def applied(name: str, deadline: float = 1800, only: str | None = None) -> dict[
 
 def reached(name: str) -> dict[str, Any]:
     """Stop unless every host that has ``ssh`` in the pillar can be logged in to, and root be had there."""
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         hosts = bootstrap.hosts(run.cloud, run.hosts)
         answers = remote.Remote(__opts__, run.cloud).command(phase, hosts, "true")
         ret["comment"] = f"{count(len(answers), 'host')} reached by SSH."
@@ -267,8 +268,8 @@ def prepared(name: str, sls: str) -> dict[str, Any]:
 
     :param sls: Name of the states. They see the pillar key ``bootstrap`` alone.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         hosts = bootstrap.hosts(run.cloud, run.hosts)
         public = Path(__opts__["pki_dir"], "master.pub").read_text()
         given = bootstrap.pillar(run.cloud, __opts__, minionkeys.finger(public))
@@ -297,8 +298,8 @@ def accepted(name: str, patience: float = 60) -> dict[str, Any]:
 
     :param patience: Seconds that minions have to find their master.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         hosts = bootstrap.hosts(run.cloud, run.hosts)
         if __opts__["test"]:
             ret["comment"] = "Not done: test mode changes nothing."
@@ -331,8 +332,8 @@ def pulled(
     :param deadline: Seconds a host has.
     :param serial: Hosts that pull together.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         registry = run.cloud.settings["images"].get("registry")
         if missing and not registry:
             ret["comment"] = "The pillar names no registry."
@@ -376,8 +377,8 @@ def called(
     :param first: Only the first of the hosts does it.
     :param arguments: More keyword arguments of the function.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         calls = run.calls(**(arguments or {}))
         if service:
             calls = {host: call for host, call in calls.items() if service in call["services"]}
@@ -414,15 +415,15 @@ def decided(
     :param act: Execution function that the chosen hosts run with their arguments.
     :param deadline: Seconds a host has for each of the two.
     """
-    with _phase(name) as (phase, ret):
-        run, force = _run(), _run().command.get("force")
+    with here.phase(name) as (phase, ret):
+        run, force = here.run, here.run.command.get("force")
         members = run.cloud.placement[service]
         if force and not run.command.confirmed:
             others = [host for host in members if host != force]
             lost = [
                 f"{host}: what its {service} holds and that of {force} does not" for host in others
             ]
-            _orchestration().confirm(phase, f"this loses data for those of {force}", lost)
+            here.confirm(phase, f"this loses data for those of {force}", lost)
         module, _, function = decision.rpartition(".")
         decide_ = getattr(importlib.import_module(f"saltern.run.{module}"), function)
         with clusters.started_again(run, phase, service):
@@ -448,14 +449,14 @@ def removed(name: str, deadline: float = 900) -> dict[str, Any]:
 
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run, gone = _run(), _run().command.get("remove")
+    with here.phase(name) as (phase, ret):
+        run, gone = here.run, here.run.command.get("remove")
         if not gone:
-            again = _run().command.text(remove="HOST", confirm="yes")
+            again = here.run.command.text(remove="HOST", confirm="yes")
             raise RefusedError("no host is named", again)
         asked = clusters.plan_without(run, phase, gone, deadline)
         lost = clusters.effects(run, phase, gone, asked, deadline)
-        _orchestration().confirm(phase, f"this takes {gone} out of the cloud", lost)
+        here.confirm(phase, f"this takes {gone} out of the cloud", lost)
         if __opts__["test"]:
             ret.update(result=None, comment=f"Would take {gone} out of the cloud.")
         else:
@@ -472,8 +473,8 @@ def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
 
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run, calls = _run(), _run().every_call()
+    with here.phase(name) as (phase, ret):
+        run, calls = here.run, here.run.every_call()
         for service in [one for one in run.services if one not in run.cloud.services]:
             asked = {host: {"services": [service]} for host in run.hosts}
             if not any(run.fleet.call(phase, "saltern.holdings", asked, deadline).values()):
@@ -481,7 +482,7 @@ def destroyed(name: str, deadline: float = 900) -> dict[str, Any]:
                 raise RolloutError([Failure(f"no host has anything of {service}; {wrong}")])
         held = run.fleet.call(phase, "saltern.holdings", calls, deadline)
         kept = removal.kept(run.cloud, run.services)
-        _orchestration().confirm(phase, "this removes data for good", removal.lines(held, kept))
+        here.confirm(phase, "this removes data for good", removal.lines(held, kept))
         if __opts__["test"]:
             ret.update(result=None, changes=held, comment="Would remove this.")
         else:
@@ -499,8 +500,8 @@ def pruned(name: str, deadline: float = 900) -> dict[str, Any]:
 
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run, tested = _run(), __opts__["test"]
+    with here.phase(name) as (phase, ret):
+        run, tested = here.run, __opts__["test"]
         digests = pins.read(Path(root("var", __opts__), "digests.json"))
         function = "prune.unneeded" if tested else "prune.remove"
         calls = {host: {"digests": digests} for host in run.hosts}
@@ -526,8 +527,8 @@ def checked(name: str, function: str, clock: bool = False, deadline: float = 300
     :param clock: Also check the hosts' clocks, which ``preflight`` has asked.
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         answers = run.fleet.call(phase, function, run.calls(), deadline)
         if clock:
             limit = run.cloud.settings["limits"]["clock_offset_s"]
@@ -546,8 +547,8 @@ def introduced(name: str, client: str, dashboard: str) -> dict[str, Any]:
     :param client: The service whose hosts have the credentials and the command ``openstack``.
     :param dashboard: The service that people open in a browser; nothing is said of one that is off.
     """
-    with _phase(name) as (_, ret):
-        cloud, etc = _run().cloud, root("etc", __opts__)
+    with here.phase(name) as (_, ret):
+        cloud, etc = here.run.cloud, root("etc", __opts__)
         text = clients.introduction(cloud, etc, cloud.placement.get(client, ()), dashboard)
         screen.last_word(text, __opts__)
         ret["comment"] = "Credentials are in place."
@@ -576,15 +577,3 @@ def _keep_release(run: Run, phase: Phase, deadline: float) -> None:
             f"saltern:release is {release}, but {old}: that is an upgrade",
             f"{again}, or set saltern:release back",
         )
-
-
-def _orchestration() -> Orchestration:
-    return Orchestration(__opts__, __pillar__, __context__, __low__, __lowstate__)
-
-
-def _phase(name: str) -> AbstractContextManager[tuple[Phase, dict[str, Any]]]:
-    return _orchestration().phase(name)
-
-
-def _run() -> Run:
-    return _orchestration().run

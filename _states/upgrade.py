@@ -7,7 +7,6 @@ on the master until it is finished or undone, so that the same command goes on a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from saltern.run.orchestration import Orchestration
 from saltern.run.progress import Phase, count
 from saltern.run.upgrades import Upgrades
 
+here = Orchestration(globals())
+
 
 def due(name: str, deadline: float = 300) -> dict[str, Any]:
     """Decide which services are upgraded, and refuse what cannot be done; nothing has been changed yet.
@@ -29,8 +30,8 @@ def due(name: str, deadline: float = 300) -> dict[str, Any]:
 
     :param deadline: Seconds a host has for its answer.
     """
-    with _phase(name) as (phase, ret):
-        run, release = _run(), _run().cloud.settings["release"]
+    with here.phase(name) as (phase, ret):
+        run, release = here.run, here.run.cloud.settings["release"]
         unfinished = upgrades.read(_file())
         changing = plan.images_change(run.plans)
         asked: dict[str, dict[str, Any]] = {host: {} for host in changing}
@@ -59,8 +60,8 @@ def checked(name: str, deadline: float = 1200) -> dict[str, Any]:
 
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         calls = _calls(_where(run, "upgrade_check"), phase="upgrade_check")
         if not calls:
             ret["comment"] = "No service has a check of its own."
@@ -86,8 +87,8 @@ def backed_up(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
 
     :param deadline: Seconds that it may take.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         databases = upgrades.databases(run.cloud.catalog, run.upgrades or {})
         names = [one for each in databases.values() for one in each]
         if run.command.get("backup") in ("no", False):
@@ -110,8 +111,8 @@ def expanded(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
 
     :param deadline: Seconds that one service may take.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         for part in ("expand", "migrate"):
             _tasks(run, phase, ret, part, deadline)
         if not __opts__["test"]:
@@ -126,8 +127,8 @@ def replaced(name: str, deadline: float = 1800) -> dict[str, Any]:
 
     :param deadline: Seconds one service may take on one host.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         work, _ = run.work()
         if not work:
             ret["comment"] = "Every container is there already."
@@ -135,7 +136,7 @@ def replaced(name: str, deadline: float = 1800) -> dict[str, Any]:
             ret.update(result=None, changes=work, comment="Would replace the containers of these.")
         else:
             try:
-                told = _orchestration().record.applied
+                told = here.record.applied
                 done = run.fleet.apply(
                     phase, schedule.Schedule(run.services, work), deadline, told=told
                 )
@@ -154,8 +155,8 @@ def contracted(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
 
     :param deadline: Seconds that one service may take on one host.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         last = _where(run, "contract")
         if last and not __opts__["test"]:
             phase.table(f"  From here the way back of {', '.join(last)} is the backup.")
@@ -173,8 +174,8 @@ def rolled_back(name: str, deadline: float = 1800) -> dict[str, Any]:
 
     :param deadline: Seconds one service may take on one host.
     """
-    with _phase(name) as (phase, ret):
-        run, unfinished = _run(), upgrades.read(_file())
+    with here.phase(name) as (phase, ret):
+        run, unfinished = here.run, upgrades.read(_file())
         named = run.command.get("services", [])
         if not named and not unfinished:
             raise RefusedError(
@@ -318,15 +319,3 @@ def _folder(files: Mapping[str, str]) -> str:
 
 def _file() -> Path:
     return upgrades.file(root("var", __opts__))
-
-
-def _orchestration() -> Orchestration:
-    return Orchestration(__opts__, __pillar__, __context__, __low__, __lowstate__)
-
-
-def _phase(name: str) -> AbstractContextManager[tuple[Phase, dict[str, Any]]]:
-    return _orchestration().phase(name)
-
-
-def _run() -> Run:
-    return _orchestration().run

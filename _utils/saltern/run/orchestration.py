@@ -25,28 +25,31 @@ _RECORD = "saltern.record"
 
 
 class Orchestration:
-    """The orchestration in which a state of the module ``rollout`` is a phase.
+    """The orchestration in which a state of a module is a phase: ``here = Orchestration(globals())`` in that module.
 
-    :param opts: ``__opts__``.
-    :param pillar: ``__pillar__``, with the keys that the command carries.
-    :param context: ``__context__``, which all phases of a run share.
-    :param low: ``__low__``, the state.
-    :param lowstate: ``__lowstate__``, all states of the table.
+    :param scope: The names of the module. Salt puts there, for each state: ``__opts__``; ``__pillar__``, with the
+        keys that the command carries; ``__context__``, which all phases of a run share; ``__low__``, the state;
+        ``__lowstate__``, all states of the table.
     """
 
-    def __init__(
-        self,
-        opts: Mapping[str, Any],
-        pillar: Mapping[str, Any],
-        context: MutableMapping[str, Any],
-        low: Mapping[str, Any],
-        lowstate: Sequence[Mapping[str, Any]],
-    ) -> None:
-        self._opts = opts
-        self._pillar = pillar
-        self._context = context
-        self._low = low
-        self._lowstate = lowstate
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self._scope = scope
+
+    @property
+    def _opts(self) -> Mapping[str, Any]:
+        return self._scope["__opts__"]
+
+    @property
+    def _context(self) -> MutableMapping[str, Any]:
+        return self._scope["__context__"]
+
+    @property
+    def _low(self) -> Mapping[str, Any]:
+        return self._scope["__low__"]
+
+    @property
+    def _lowstate(self) -> Sequence[Mapping[str, Any]]:
+        return self._scope["__lowstate__"]
 
     @property
     def run(self) -> Run:
@@ -80,7 +83,7 @@ class Orchestration:
         :param takes: Keys that this orchestration takes.
         :raises RolloutError: It carries others, or wrong values.
         """
-        keys = command.given(self._pillar, own)
+        keys = command.given(self._scope["__pillar__"], own)
         stop_for(progress.of_problems(command.wrong(keys, takes)))
         taken = Command(self.command.name, keys)
         if self.record:
