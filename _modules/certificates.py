@@ -132,7 +132,12 @@ def _tls_ports(service: str) -> list[tuple[str, int]]:
     """Return where the service shows its host's certificate to HAProxy."""
     cloud = facts.cloud(__pillar__, __opts__)
     ports = cloud["services"][service]["ports"].values() if cloud["tls"]["backend"] else []
-    return [(cloud["host"]["address"], port["port"]) for port in ports if port.get("tls")]
+    return [
+        (cloud["host"]["address"], port[key])
+        for port in ports
+        for key in ("port", "spare")
+        if port.get("tls") and key in port
+    ]
 
 
 def _shown(port: tuple[str, int]) -> str:

@@ -67,7 +67,19 @@ def busybox_root(name: str) -> bytes:
             entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
             tar.addfile(entry)
         tar.add(busybox, "bin/busybox")
-        for applet in ("sh", "cat", "sleep", "id", "echo", "test", "true", "false", "head", "tail"):
+        for applet in (
+            "sh",
+            "cat",
+            "sleep",
+            "id",
+            "echo",
+            "test",
+            "true",
+            "false",
+            "head",
+            "tail",
+            "rm",
+        ):
             entry = tarfile.TarInfo(f"bin/{applet}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)

@@ -19,6 +19,7 @@ import yaml
 from saltern import files
 from saltern.cloud import demand, formulas, loading, model
 from saltern.cloud.view import host_view
+from saltern.images.names import images_of
 from saltern.images.options import Options
 from saltern.images.workshop import Workshop, failure
 from saltern.service import certificates, generation, scope, states
@@ -42,11 +43,17 @@ class Deployment:
     """
 
     def __init__(
-        self, service: str, loaded: SimpleNamespace, call: Callable[..., Any], *others: str
+        self,
+        service: str,
+        loaded: SimpleNamespace,
+        call: Callable[..., Any],
+        *others: str,
+        formulas_of_test: Path | None = None,
     ) -> None:
-        """Build the service's image.
+        """Build the service's images.
 
         :param others: Services that are there, too, and of which nothing is deployed.
+        :param formulas_of_test: A folder with formulas of the test's own.
         """
         self.service = service
         self.host = "one"
@@ -57,13 +64,13 @@ class Deployment:
         self.trust: ssl.SSLContext | None = None
         self._loaded = loaded
         self._call = call
-        known = formulas.load([clouds.ROOT / "formulas"])
+        self._roots = [*filter(None, [formulas_of_test]), clouds.ROOT / "formulas"]
+        known = formulas.load(self._roots)
         self._catalog = {name: copy.deepcopy(known[name]) for name in (service, *others)}
         for formula in self._catalog.values():
             formula["enabled"] = True
-        image = self._catalog[service]["containers"][service]["image"]
         shop = Workshop(clouds.ROOT / "images", Options(namespace=NAMESPACE, **self._places()))
-        results = shop.build([image], lambda event: None)
+        results = shop.build(images_of(self._catalog[service]), lambda event: None)
         assert not failure(results), failure(results)
 
     def port(self, name: str, number: int, **more: Any) -> None:
@@ -79,6 +86,23 @@ class Deployment:
         **secrets: str,
     ) -> dict[str, Any]:
         """Write the configuration and apply the states of the service; return the last result.
+
+        Arguments are those of :meth:`containers`.
+        """
+        result: dict[str, Any] = {}
+        for spec in self.containers(options, settings, others, **secrets):
+            self._loaded.context.clear()
+            result = self._loaded.states["container.running"](**spec)
+        return result
+
+    def containers(
+        self,
+        options: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        others: dict[str, Any] | None = None,
+        **secrets: str,
+    ) -> list[dict[str, Any]]:
+        """Write the configuration; return the arguments of ``container.running`` of each container.
 
         :param options: The service's pillar.
         :param settings: More of the pillar ``saltern``.
@@ -107,9 +131,9 @@ class Deployment:
         context["certificates"] = str(Path(self._loaded.opts["saltern"]["var"], "certificates"))
         if "certificates" in formula:
             deliver(view, self.service, Path(context["certificates"]))
-        written = generation.render(self.service, formula, clouds.source(self.service), context)
+        written = generation.render(self.service, formula, self._template, context)
         path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
-        result: dict[str, Any] = {}
+        found = []
         for body in states.states(self.service, view, context).values():
             for function, arguments in body.items():
                 if function != "container.running":
@@ -117,9 +141,15 @@ class Deployment:
                 spec = {key: value for one in arguments for key, value in one.items()}
                 spec.pop("require", None)
                 spec["generation"] = {"digest": written.digest, "path": str(path)}
-                self._loaded.context.clear()
-                result = self._loaded.states[function](**spec)
-        return result
+                found.append(spec)
+        return found
+
+    def _template(self, name: str) -> str | None:
+        """Return the text of a template of the service or of all."""
+        places = [root / f"{self.service}/files" for root in self._roots]
+        places += [root / "_common" for root in self._roots]
+        found = (place / name for place in places if (place / name).is_file())
+        return next((path.read_text() for path in found), None)
 
     def _certificates(self, made: model.Cloud) -> dict[str, str]:
         """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""

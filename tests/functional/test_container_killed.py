@@ -100,6 +100,51 @@ def test_a_first_creation_that_was_killed_is_finished(call, api, prefix, web, ki
     assert _names(api, prefix) == {"web": "running"}
 
 
+BESIDE = ["created", "started beside", "used", "told to leave", "left", "stopped", "set aside"]
+
+
+@pytest.mark.parametrize("step", [*BESIDE, "named", "started", "healthy"])
+@pytest.mark.parametrize("wanted", ["new", "old"])
+def test_of_two_side_by_side_one_is_left(call, api, prefix, paired, killed, step, wanted):
+    """Also when the pillar was put back after the crash; and it has its work again."""
+    call("container.running", **paired)
+    new = {**paired, "environment": {"NEW": "1"}}
+    killed(new, step)
+    spec = new if wanted == "new" else paired
+    call("container.running", **spec)
+    assert _names(api, prefix) == {"web": "running"}
+    found = api.inspect_container(f"{prefix}web")
+    assert ("NEW=1" in found["Config"]["Env"]) is (wanted == "new")
+    assert call("container.exec", "web", ["test", "-e", "/tmp/leaving"])["retcode"] == 1
+    assert found["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+
+
+def test_an_old_container_that_was_told_to_leave_has_its_work_again(
+    call, api, prefix, paired, killed
+):
+    """Its successor died with the replacement, and what is wanted now cannot be made."""
+    call("container.running", **paired)
+    killed({**paired, "environment": {"NEW": "1"}}, "told to leave")
+    assert call("container.exec", "web", ["test", "-e", "/tmp/leaving"])["retcode"] == 0
+    api.kill(f"{prefix}web.next")
+    with pytest.raises(CommandExecutionError, match="not on this host"):
+        call("container.running", **{**paired, "image": "saltern-test/none:1"})
+    assert _names(api, prefix) == {"web": "running"}
+    assert call("container.exec", "web", ["test", "-e", "/tmp/leaving"])["retcode"] == 1
+
+
+def test_one_that_fails_beside_the_old_one_leaves_it_alone(call, api, prefix, paired):
+    """The old container is the very same, and was never stopped."""
+    call("container.running", **paired)
+    old = api.inspect_container(f"{prefix}web")
+    bad = {**paired, "command": ["sh", "-c", "echo bad; exit 5"], "restart_policy": "no"}
+    with pytest.raises(CommandExecutionError, match="was not touched"):
+        call("container.running", **bad)
+    assert _names(api, prefix) == {"web": "running", "web.failed": "exited"}
+    found = api.inspect_container(f"{prefix}web")
+    assert found["State"]["StartedAt"] == old["State"]["StartedAt"]
+
+
 def test_a_plan_tells_of_the_interrupted_replacement(call, web, killed):
     """Test mode says what the next run would do first."""
     call("container.running", **web)
@@ -127,6 +172,13 @@ def test_absent_takes_away_what_was_left(call, api, prefix, web, killed):
     killed({**web, "environment": {"NEW": "1"}}, "named")
     assert len(call("container.absent", "web")) == 2
     assert _names(api, prefix) == {}
+
+
+@pytest.fixture
+def paired(web):
+    """Return the arguments of a container that runs beside its successor."""
+    tell = {"leave": ["sh", "-c", "echo >/tmp/leaving"], "stay": ["sh", "-c", "rm -f /tmp/leaving"]}
+    return {**web, "places": ["a", "b"], "drain": 0, **tell}
 
 
 def test_two_runs_never_change_one_container_at_once(call, web, prefix, salt_loaded):

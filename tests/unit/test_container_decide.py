@@ -18,7 +18,7 @@ SPEC = Spec.from_dict({"name": "web", "image": "web:1"})
 NEW = Spec.from_dict({"name": "web", "image": "web:1", "init": True})
 IMAGES = {"web:1": "sha256:aaa", "sha256:aaa": "sha256:aaa", "web:2": "sha256:bbb"}
 
-# current: absent, or (running, as wanted); .next; .previous -> steps
+# current: absent, or (running, as wanted); .next, which does not run; .previous -> steps
 ABSENT, RUNS, RUNS_OLD, STOPPED, STOPPED_OLD = (
     "absent",
     "runs",
@@ -48,6 +48,13 @@ TABLE = {
     (STOPPED_OLD, False, True): (Step.DISCARD, Step.RESTORE),
     (STOPPED_OLD, True, True): (Step.REMOVE_NEXT, Step.DISCARD, Step.RESTORE),
 }
+
+
+@pytest.mark.parametrize(("current", "previous"), [*product((False, True), repeat=2)])
+def test_a_new_container_that_runs_takes_the_place_or_goes(current, previous):
+    """It may have all the work already."""
+    found = {"current": current, "running": False, "matches": current, "previous": previous}
+    assert recover(**found, next_=True, next_running=True) == (Step.TAKE_OVER,)
 
 
 @pytest.mark.parametrize(("found", "steps"), TABLE.items(), ids=str)
@@ -165,6 +172,15 @@ def test_after_an_interruption_the_old_container_counts():
     assert same.action is Action.START
     assert same.repair == (Step.REMOVE_NEXT, Step.RESTORE)
     assert plan(*left, spec=NEW).action is Action.REPLACE
+
+
+def test_a_new_container_beside_the_old_one_counts_if_that_is_gone():
+    """What is planned is what follows the repair."""
+    left = [listed(NEW, "next"), listed(part="previous", state="exited")]
+    assert plan(*left, spec=NEW).action is Action.CHECK
+    assert plan(*left, spec=NEW).repair == (Step.TAKE_OVER,)
+    assert plan(*left).action is Action.REPLACE
+    assert plan(listed(), *left).action is Action.CHECK
 
 
 def test_containers_of_another_prefix_are_not_seen():

@@ -14,7 +14,9 @@ ALL = (1 << len(CAPABILITIES)) - 1
 def body(**fields):
     """Return the body that creates a container with these fields."""
     options = {
-        key: fields.pop(key) for key in ("bounding", "prefix", "generation") if key in fields
+        key: fields.pop(key)
+        for key in ("bounding", "prefix", "generation", "place")
+        if key in fields
     }
     one = Spec.from_dict({"name": "web", "image": "web:1", **fields})
     return to_docker(one, "web", **options)
@@ -83,3 +85,21 @@ def test_bounding_set_is_read_from_proc():
     """proc(5): CapBnd is hexadecimal."""
     assert bounding_set("Name:\tx\nCapBnd:\t000001fffeffffff\n") == ALL & ~(1 << 24)
     assert CAPABILITIES[24] == "SYS_RESOURCE"
+
+
+def test_a_place_stands_in_command_environment_and_health_check():
+    """What the container is does not depend on it: no other digest, no difference."""
+    one = {
+        "places": [5000, 15000],
+        "command": ["serve", "$(PLACE)", "not-$(OTHER_PLACE)"],
+        "environment": {"URL": "http://x:$(PLACE)"},
+        "healthcheck": {"test": ["ask", "x:$(PLACE)"]},
+    }
+    first, second = (body(place=place, **one) for place in ("5000", "15000"))
+    assert second["Cmd"] == ["serve", "15000", "not-5000"]
+    assert second["Env"] == ["PLACE=15000", "URL=http://x:15000"]
+    assert second["Healthcheck"]["Test"] == ["CMD", "ask", "x:15000"]
+    assert first["Labels"].pop("saltern.place") == "5000"
+    assert second["Labels"].pop("saltern.place") == "15000"
+    assert first["Labels"] == second["Labels"]
+    assert "PLACE=" not in str(body(**one)["Env"])

@@ -68,21 +68,32 @@ def test_common_data_may_be_like_others(tmp_path):
 
 def test_an_api_gets_port_container_file_and_entry(tmp_path):
     api = {"port": 5, "module": "m", "type": "sort", "path": "/v1", "check": "/up", "timeout": "1h"}
-    own = {"roles": [], "apis": {"one": api, "side": {"port": 6, "module": "s", "external": False}}}
+    side = {"port": 6, "spare": 7, "module": "s", "external": False, "drain": 5}
+    own = {"roles": [], "apis": {"one": api, "side": side}}
     own["containers"] = {"one-api": {"stop_timeout": 9}}
     one = load(tmp_path, {"one": own})["one"]
     common = {"frontend": "http", "tls": True}
+    one_port = {"port": 5, "spare": 10005, "external": True, "check": "/up", "timeout": "1h"}
     assert one["ports"] == {
-        "one": {"port": 5, "external": True, "check": "/up", "timeout": "1h", **common},
-        "side": {"port": 6, "external": False, **common},
+        "one": {**one_port, **common},
+        "side": {"port": 6, "spare": 7, "external": False, "check": "/", **common},
     }
+    url = "{{ own_url('one', '$(PLACE)') }}/up"
     assert one["containers"]["one-api"] == {
         "image": "one",
         "command": ["uwsgi", "--ini", "/etc/one/uwsgi.ini"],
-        "healthcheck": {"test": ["healthcheck", "http", "{{ own_url('one') }}/up"], "interval": 30},
+        "environment": {"MODULE": "m", "LEAVING": "/tmp/leaving"},
+        "healthcheck": {"test": ["healthcheck", "http", url], "interval": 30},
+        "balanced": "one",
+        "leave": ["touch", "/tmp/leaving"],
+        "stay": ["rm", "-f", "/tmp/leaving"],
         "stop_timeout": 9,
     }
-    assert one["config"] == {"uwsgi.ini": {"format": "uwsgi", "template": "uwsgi.ini.j2"}}
+    assert one["containers"]["side-api"]["drain"] == 5
+    assert one["config"] == {
+        "uwsgi.ini": {"format": "uwsgi", "template": "uwsgi.ini.j2"},
+        "serving.py": {"format": "raw", "template": "serving.py.j2"},
+    }
     assert one["identity"]["services"] == {"one": {"type": "sort", "path": "/v1", "port": "one"}}
 
 

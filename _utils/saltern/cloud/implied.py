@@ -9,6 +9,10 @@ Formula = dict[str, Any]
 # What an API has in the catalogue and what it has as a port.
 _IN_CATALOGUE = ("type", "description", "path", "interfaces")
 _OF_A_PORT = ("check", "active_passive", "timeout", "maxconn")
+# From the port of an API to its spare one, for the server beside the one that it replaces.
+_SPARE = 10000
+# While this file exists, an API tells balancers that it wants no more requests.
+_LEAVING = "/tmp/leaving"
 # Said in other words in the result.
 _CONSUMED = ("container_defaults",)
 # What has a word needs who provides it. A balancer is asked for by name: few need one to start.
@@ -21,6 +25,10 @@ _OF_A_SERVER = (
     "teardown",
     "deadline",
     "stop_when",
+    "balanced",
+    "leave",
+    "stay",
+    "drain",
 )
 # Lists of names, whose order means nothing: joined where data are laid over others.
 _JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
@@ -113,20 +121,31 @@ def _of_api(name: str, api: Mapping[str, Any], config_dir: str) -> Formula:
     config = api.get("config", "uwsgi.ini")
     port = {
         "port": api["port"],
+        "spare": api.get("spare", api["port"] + _SPARE),
         "frontend": "http",
         "tls": True,
         "external": api.get("external", True),
     }
-    url = f"{{{{ own_url('{name}') }}}}{api.get('health', api.get('check', '/'))}"
+    url = f"{{{{ own_url('{name}', '$(PLACE)') }}}}{api.get('health', api.get('check', '/'))}"
     container = {
         "command": ["uwsgi", "--ini", f"{config_dir}/{config}"],
+        "environment": {"MODULE": api["module"], "LEAVING": _LEAVING},
         "healthcheck": {"test": ["healthcheck", "http", url], "interval": 30},
+        "balanced": name,
+        "leave": ["touch", _LEAVING],
+        "stay": ["rm", "-f", _LEAVING],
+        **({"drain": api["drain"]} if "drain" in api else {}),
     }
     entry = {key: api[key] for key in _IN_CATALOGUE if key in api} | {"port": name}
     return {
-        "ports": {name: port | {key: api[key] for key in _OF_A_PORT if key in api}},
+        "ports": {
+            name: port | {"check": "/"} | {key: api[key] for key in _OF_A_PORT if key in api}
+        },
         "containers": {api.get("container", f"{name}-api"): container},
-        "config": {config: {"format": "uwsgi", "template": api.get("template", "uwsgi.ini.j2")}},
+        "config": {
+            config: {"format": "uwsgi", "template": api.get("template", "uwsgi.ini.j2")},
+            "serving.py": {"format": "raw", "template": "serving.py.j2"},
+        },
         **({"identity": {"services": {name: entry}}} if "type" in api else {}),
     }
 

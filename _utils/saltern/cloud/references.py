@@ -64,6 +64,12 @@ def _own(formula: Mapping[str, Any], every: Collection[str]) -> Iterator[_Refere
     own = formula.get("secrets", {})
     rings = [one["secret"] for one in formula.get("keyrings", {}).values()]
     yield "keyrings", rings, own, "secret"
+    yield (
+        "containers",
+        [one["balanced"] for one in containers.values() if "balanced" in one],
+        ports,
+        "port",
+    )
     yield "clusters", formula.get("clusters", {}), containers, "container"
     for task in formula.get("tasks", {}).values():
         yield "tasks", _one(task, "container"), every, "container"

@@ -28,6 +28,7 @@ class Container:
     :ivar state: Docker's word: created, running, paused, restarting, exited, dead.
     :ivar health: healthy, unhealthy, starting or nothing if it has no health check.
     :ivar release: OpenStack release of the image that it was made from; empty if that does not say.
+    :ivar place: Which of its two places it has; empty if it knows none.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Container:
     config: str
     once: bool
     release: str = ""
+    place: str = ""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def _container(one: Mapping[str, Any], prefix: str) -> Container | None:
         config=labels.get(dockerapi.LABEL_CONFIG, ""),
         once=dockerapi.LABEL_ONCE in labels,
         release=labels.get(dockerapi.LABEL_RELEASE) or _release(one["Image"]),
+        place=labels.get(dockerapi.LABEL_PLACE, ""),
     )
 
 

@@ -6,6 +6,7 @@ The body is the same for API 1.41 to 1.45. Source: Docker Engine API, ContainerC
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from saltern.containers.fields import CAPABILITIES
@@ -17,6 +18,8 @@ LABEL_SPEC = "saltern.spec"
 LABEL_SPEC_JSON = "saltern.spec.json"
 LABEL_CONFIG = "saltern.config"
 LABEL_ONCE = "saltern.once"
+# Which of its two places a container has.
+LABEL_PLACE = "saltern.place"
 # A container has the labels of its image.
 LABEL_RELEASE = "saltern.release"
 
@@ -31,6 +34,7 @@ def to_docker(
     bounding: int = _EVERY_CAPABILITY,
     prefix: str = "",
     generation: Mapping[str, str] | None = None,
+    place: str = "",
 ) -> dict[str, Any]:
     """Return the body that creates a container.
 
@@ -39,7 +43,9 @@ def to_docker(
     :param bounding: Bit mask of the capabilities that the host can give, see `bounding_set`.
     :param prefix: Put before the names of volumes and of other containers.
     :param generation: ``digest`` and ``path`` of the config, mounted at the spec's `config_dir`.
+    :param place: The one of its places that it gets, see :func:`at_place`.
     """
+    placed = at_place(spec, place)
     binds = [_bind(volume, prefix) for volume in spec.volumes]
     if generation and spec.config_dir:
         binds.append(f"{generation['path']}:{spec.config_dir}:ro")
@@ -71,19 +77,48 @@ def to_docker(
         host.update(privileged(host, bounding))
     body = {
         "Image": spec.image,
-        "Cmd": _list(spec.command),
+        "Cmd": _list(placed.command),
         "Entrypoint": _list(spec.entrypoint),
         "User": spec.user,
-        "Env": [f"{name}={value}" for name, value in sorted(spec.environment.items())],
+        "Env": [f"{name}={value}" for name, value in sorted(placed.environment.items())],
         "Hostname": spec.hostname,
         "WorkingDir": spec.working_dir,
-        "Healthcheck": _healthcheck(spec.healthcheck),
+        "Healthcheck": _healthcheck(placed.healthcheck),
         "StopSignal": spec.stop_signal,
         "StopTimeout": spec.stop_timeout,
-        "Labels": {**spec.labels, **labels(spec, service, prefix, generation)},
+        "Labels": {
+            **spec.labels,
+            **labels(spec, service, prefix, generation),
+            **({LABEL_PLACE: place} if place else {}),
+        },
         "HostConfig": _without_none(host),
     }
     return _without_none(body)
+
+
+def at_place(spec: Spec, place: str) -> Spec:
+    """Return the spec of a container at one of its places.
+
+    What it is does not depend on it: ``$(PLACE)`` and ``$(OTHER_PLACE)`` stand for both in its command,
+    environment and health check, and ``PLACE`` in its environment.
+    """
+    if not place or not spec.places:
+        return spec
+    other = next(one for one in spec.places if one != place)
+
+    def put(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(
+            one.replace("$(PLACE)", place).replace("$(OTHER_PLACE)", other) for one in words
+        )
+
+    check = spec.healthcheck
+    names, values = tuple(spec.environment), put(tuple(spec.environment.values()))
+    return replace(
+        spec,
+        command=put(spec.command) if spec.command else None,
+        environment={**dict(zip(names, values, strict=True)), "PLACE": place},
+        healthcheck={**check, "test": put(check["test"])} if check else None,
+    )
 
 
 def labels(

@@ -262,6 +262,27 @@ def environment(value: Any) -> Mapping[str, str]:
     return mapping(value, entry)
 
 
+def places(value: Any) -> tuple[str, ...]:
+    """Parse the two places of a server, such as ports: numbers or words."""
+    parsed = words(value)
+    if len(set(parsed)) != 2:
+        raise RefusedError("two different ports or words")
+    return parsed
+
+
+def balancer(value: Any) -> Mapping[str, Any]:
+    """Parse where load balancers tell of their servers, and those of a container."""
+    keys = {"source", "urls", "backend", "servers"}
+    if not isinstance(value, Mapping) or set(value) != keys:
+        raise RefusedError(f"a map with {', '.join(sorted(keys))}")
+    return {
+        "source": text(value["source"]),
+        "urls": words(value["urls"]),
+        "backend": text(value["backend"]),
+        "servers": places(value["servers"]),
+    }
+
+
 def labels(value: Any) -> Mapping[str, str]:
     """Parse labels; those of Saltern itself cannot be set."""
 

@@ -13,6 +13,7 @@ from saltern.containers import actual, dockerapi
 from saltern.containers.actual import Container, Snapshot
 from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
 from saltern.containers.fields import nearest
+from saltern.containers.handover import HandOver
 from saltern.containers.health import gate
 from saltern.containers.lock import locked
 from saltern.containers.mounts import make_shared
@@ -242,7 +243,8 @@ class Host:
 
     def _replacement(self, spec: Spec) -> Replacement:
         name = self.full_name(spec.name)
-        return Replacement(self.engine, name, spec.deadline, self._progress, spec.stop_when)
+        pair = HandOver(self.engine, spec, self._progress) if spec.places else None
+        return Replacement(self.engine, name, spec.deadline, self._progress, spec.stop_when, pair)
 
     def _create(
         self,
@@ -259,7 +261,12 @@ class Host:
         except SalternError:
             replacement.start_old()
             raise
-        replacement.create(self._body(spec, service, generation))
+        place = HandOver(self.engine, spec).free_place(self.snapshot().get(spec.name))
+        if place:
+            replacement.create_beside(self._body(spec, service, generation, place))
+        else:
+            first = spec.places[0] if spec.places else ""
+            replacement.create(self._body(spec, service, generation, first))
 
     def _need(self, spec: Spec, service: str, generation: Generation | None) -> None:
         """See to what a container needs before it can be created: image, config, volumes."""
@@ -279,8 +286,10 @@ class Host:
             self.engine.create_volume(volume, service, self.prefix)
         make_shared(spec.volumes)
 
-    def _body(self, spec: Spec, service: str, generation: Generation | None) -> dict[str, Any]:
+    def _body(
+        self, spec: Spec, service: str, generation: Generation | None, place: str = ""
+    ) -> dict[str, Any]:
         bounding = {"bounding": self.engine.bounding_set()} if spec.privileged else {}
         return dockerapi.to_docker(
-            spec, service, prefix=self.prefix, generation=generation, **bounding
+            spec, service, prefix=self.prefix, generation=generation, place=place, **bounding
         )

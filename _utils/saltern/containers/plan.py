@@ -59,6 +59,10 @@ def decide(
 
     current = snapshot.get(spec.name)
     previous = snapshot.get(spec.name, actual.PREVIOUS)
+    next_ = snapshot.get(spec.name, actual.NEXT)
+    beside = next_ is not None and next_.state == "running"
+    if beside and not current:
+        current = next_
     changes = differences(current) if current else []
     matches = bool(current) and not changes
     running = bool(current) and current.state in ("running", "restarting", "paused")
@@ -66,8 +70,9 @@ def decide(
         current=bool(current),
         running=running,
         matches=matches,
-        next_=bool(snapshot.get(spec.name, actual.NEXT)),
+        next_=bool(next_),
         previous=bool(previous),
+        next_running=beside,
     )
     noted = [Change("replacement", "interrupted", step.value) for step in repair[:1]]
     failed = snapshot.get(spec.name, actual.FAILED)

@@ -13,7 +13,7 @@ from saltern.containers import fields as parse
 from saltern.errors import SalternError
 
 # Not part of what a container is: the image is compared by its id, the others are about replacing it.
-_NOT_COMPARED = ("image", "deadline", "stop_when")
+_NOT_COMPARED = ("image", "deadline", "stop_when", "balancer", "leave", "stay", "drain")
 # A privileged container has every capability and may gain privileges (sudo, rootwrap) by default.
 _PRIVILEGED_DEFAULTS: dict[str, Any] = {"cap_drop": [], "security_opt": []}
 
@@ -88,6 +88,11 @@ class Spec:
     teardown: tuple[str, ...] | None = _field(parse.words)
     deadline: int = _field(parse.number(1, "seconds", int), 120)
     stop_when: tuple[str, ...] | None = _field(parse.words)
+    places: tuple[str, ...] | None = _field(parse.places)
+    balancer: Mapping[str, Any] | None = _field(parse.balancer)
+    leave: tuple[str, ...] | None = _field(parse.words)
+    stay: tuple[str, ...] | None = _field(parse.words)
+    drain: int = _field(parse.number(0, "seconds", int), 60)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:

@@ -43,7 +43,9 @@ def wanted_ports(cloud: Mapping[str, Any]) -> list[tuple[str, str, int]]:
     for name, facts in cloud["services"].items():
         for port in facts["ports"].values():
             if name in cloud["formulas"]:
-                wanted.add((name, "127.0.0.1" if port.get("local") else own, port["port"]))
+                address = "127.0.0.1" if port.get("local") else own
+                numbers = [port[key] for key in ("port", "spare") if key in port]
+                wanted.update((name, address, number) for number in numbers)
             if balancer in cloud["formulas"] and port.get("frontend", "none") != "none":
                 wanted.add((balancer, internal, port["port"]))
                 if port.get("external"):

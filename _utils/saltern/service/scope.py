@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from saltern import paths
 from saltern.errors import SalternError
+from saltern.service import balanced
 from saltern.service.templates import Secret
 
 
@@ -61,6 +62,8 @@ class Context(dict[str, Any]):
             enabled=lambda name: name in cloud["services"],
             endpoint=self.endpoint,
             own_url=self.own_url,
+            backend=balanced.backend,
+            backend_servers=balanced.servers,
             certificate=lambda name: f"{paths.TLS}/{name}.pem",
             secret=self.secret,
             database_url=self.database_url,
@@ -103,11 +106,14 @@ class Context(dict[str, Any]):
         scheme = "https" if http and self._cloud["tls"][side] else "http"
         return f"{scheme}://{self._cloud[f'{side}_name']}:{facts['ports'][name]['port']}"
 
-    def own_url(self, port: str) -> str:
-        """Return the URL of a port of this service on this very host, without a path."""
+    def own_url(self, port: str, number: str = "") -> str:
+        """Return the URL of a port of this service on this very host, without a path.
+
+        :param number: Instead of the port's.
+        """
         one = self._facts(self._service)["ports"][port]
         scheme = "https" if self._cloud["tls"]["backend"] and one.get("tls") else "http"
-        return f"{scheme}://{self._cloud['host']['address']}:{one['port']}"
+        return f"{scheme}://{self._cloud['host']['address']}:{number or one['port']}"
 
     def secret(self, name: str) -> Any:
         """Return a secret, named ``service.name``.

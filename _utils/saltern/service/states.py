@@ -8,7 +8,7 @@ from typing import Any
 from saltern import paths
 from saltern.errors import SalternError
 from saltern.images.names import image_name
-from saltern.service import required, tasks, templates
+from saltern.service import balanced, required, scope, tasks, templates
 
 # What of a task is not about its container.
 _OF_A_TASK = ("name", "phase", "where", "accepts", "skip_on_upgrade")
@@ -82,6 +82,8 @@ def container(
     formula = cloud["formulas"][service]
     arguments = templates.resolve(spec, context)
     arguments["image"] = image_name(cloud, arguments["image"])
+    balancer = scope.provider(cloud, "load_balancer")
+    arguments |= balanced.fields(service, arguments.pop("balanced", ""), balancer, cloud)
     volumes = list(arguments.get("volumes", []))
     for ring, declared in formula.get("keyrings", {}).items():
         volumes.append(f"{context['keyrings']}/{service}/{ring}:{declared['target']}:ro")
