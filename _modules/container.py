@@ -112,7 +112,7 @@ def plan(
         ``digest`` and ``path`` of its config; default: what ``generation.path`` says for the
         service, if the spec has a ``config_dir``.
 
-    Returns ``action`` (nothing, check, start, create, replace), ``comment`` and ``changes``: field
+    Returns ``action`` (nothing, check, clean, start, create, replace, reload), ``comment`` and ``changes``: field
     to ``old`` and ``new``.
 
     CLI Example:

@@ -323,7 +323,7 @@ def holdings(services: list[str] | None = None) -> dict[str, list[str]]:
         ],
         "folders": [
             str(parent / name)
-            for parent in (etc / "services", var / "keyrings", var / "certificates")
+            for parent in (etc / "services", etc / "live", var / "keyrings", var / "certificates")
             for name in chosen
             if (parent / name).is_dir()
         ],
@@ -446,7 +446,7 @@ def _decided_by(names: list[str], code_: str, served: str) -> str:
         "containers": containers,
     }
     etc, var = Path(paths.root("etc", __opts__)), Path(paths.root("var", __opts__))
-    places = (etc / "services", var / "keyrings", var / "certificates")
+    places = (etc / "services", etc / "live", var / "keyrings", var / "certificates")
     kept = [place / name for place in places for name in names]
     return plan_cache.digest(inputs, [*kept, var / "once"])
 

@@ -21,6 +21,7 @@ _DONE = {
     "create": "was created and is up",
     "replace": "was replaced and is up",
     "start": "was started and is up",
+    "reload": "has read its new configuration and is up",
     "check": "is up",
     "clean": "is up; what a failed replacement had left was removed",
     "nothing": "is up, as wanted",

@@ -121,11 +121,16 @@ def minion_opts(tmp_path: Path, prefix: str) -> dict[str, Any]:
 @pytest.fixture
 def salt_loaded(minion_opts: dict[str, Any], image: str) -> SimpleNamespace:
     """Return the product's execution modules and states as Salt loads them."""
+    return loaded(minion_opts)
+
+
+def loaded(opts: dict[str, Any]) -> SimpleNamespace:
+    """Return modules and states as a minion with this configuration loads them."""
     context: dict[str, Any] = {}
-    utils = salt.loader.utils(minion_opts, context=context)
-    modules = salt.loader.minion_mods(minion_opts, utils=utils, context=context)
-    states = salt.loader.states(minion_opts, modules, utils, None, context=context)
-    return SimpleNamespace(modules=modules, states=states, opts=minion_opts, context=context)
+    utils = salt.loader.utils(opts, context=context)
+    modules = salt.loader.minion_mods(opts, utils=utils, context=context)
+    states = salt.loader.states(opts, modules, utils, None, context=context)
+    return SimpleNamespace(modules=modules, states=states, opts=opts, context=context)
 
 
 @pytest.fixture

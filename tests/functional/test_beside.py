@@ -174,6 +174,47 @@ def test_a_broken_api_never_takes_the_place(web: Callable[..., dict[str, Any]]) 
     assert names(web) == {"web-api": "running"}
 
 
+def test_haproxy_reads_a_new_configuration_and_is_replaced_without_loss(
+    haproxy: Deployment, web: Callable[..., dict[str, Any]]
+) -> None:
+    def container() -> str:
+        return haproxy.api.inspect_container(haproxy.container)["Id"]
+
+    first = container()
+    with Clients() as clients:
+        for timeout in ("9s", "8s"):
+            result = haproxy.deploy({"timeout_connect": timeout})
+            assert result["result"] is True, result["comment"]
+            assert set(result["changes"]) == {"config"}
+            assert container() == first
+        assert haproxy.deploy({"timeout_connect": "8s"})["changes"] == {}
+        for number in ("1", "2"):
+            environment = {"haproxy": {"environment": {"ROUND": number}}}
+            result = haproxy.deploy({"timeout_connect": "8s", "containers": environment})
+            assert result["result"] is True, result["comment"]
+            served = sum(clients.served.values())
+            until(
+                lambda at=served: sum(clients.served.values()) > at + 50, "HAProxy passes them on"
+            )
+        assert web(1)["result"] is True
+        clients.until_served_by(1)
+    assert clients.failed == []
+    assert container() != first
+
+
+def test_haproxy_goes_on_with_the_old_configuration_if_the_new_one_is_wrong(
+    haproxy: Deployment, web: Callable[..., dict[str, Any]]
+) -> None:
+    with Clients() as clients:
+        result = haproxy.deploy({"config": {"haproxy.cfg": "global\n    nonsense\n"}})
+        assert result["result"] is False
+        assert "nonsense" in result["comment"]
+    assert clients.failed == []
+    haproxy.api.restart(haproxy.container)
+    until(lambda: ask() == "0", "what it starts with is the old one")
+    assert haproxy.deploy()["changes"] == {}
+
+
 # Replaces a container and dies when the step argv[2] is done.
 KILLED = """
 import json, os, sys

@@ -8,9 +8,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from saltern.containers import balancer
 
 from .services import EXTERNAL, HOST, INTERNAL, Deployment, until
 
@@ -37,17 +40,24 @@ class Echo(BaseHTTPRequestHandler):
         """Stay silent."""
 
 
-@pytest.fixture
-def backend() -> Iterator[None]:
-    """Serve on the addresses of both hosts."""
-    Echo.ill = set()
-    servers = [ThreadingHTTPServer((address, PORT), Echo) for address in (HOST, OTHER)]
+@contextmanager
+def serving(*addresses: str) -> Iterator[None]:
+    """Serve on the addresses of hosts."""
+    servers = [ThreadingHTTPServer((address, PORT), Echo) for address in addresses]
     for server in servers:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     yield
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture
+def backend() -> Iterator[None]:
+    """Serve on the addresses of both hosts."""
+    Echo.ill = set()
+    with serving(HOST, OTHER):
+        yield
 
 
 @pytest.fixture
@@ -97,6 +107,25 @@ def test_a_server_without_a_second_one_is_used_whatever_a_check_says(
     Echo.ill = {HOST}
     assert haproxy.deploy({"check_interval": "100ms", "check_fall": 1})["result"] is True
     assert [get(INTERNAL)["server"] for _ in range(30)] == [HOST] * 30
+
+
+def test_the_server_in_use_stays_in_use_with_a_new_configuration(haproxy: Deployment) -> None:
+    haproxy.hosts["two"] = {"address": OTHER, "roles": ["control"]}
+    haproxy.port("web", PORT, frontend="tcp", active_passive=True)
+
+    def is_used(address: str, host: str) -> bool:
+        told = balancer.ask([f"http://{HOST}:61313/servers;csv"], "haproxy-web", HOST)
+        return told[HOST][host].is_used() and get(INTERNAL)["server"] == address
+
+    with serving(OTHER):
+        assert haproxy.deploy({"check_interval": "500ms"})["result"] is True
+        until(lambda: is_used(OTHER, "two"), "the second one is in use")
+        with serving(HOST):
+            for timeout in ("9s", "8s"):
+                until(lambda: is_used(OTHER, "one"), "the first one is back")
+                options = {"check_interval": "500ms", "timeout_connect": timeout}
+                assert haproxy.deploy(options)["result"] is True
+                assert {get(INTERNAL)["server"] for _ in range(8)} == {OTHER}
 
 
 def test_tls_on_the_external_address_alone(haproxy: Deployment, backend: None) -> None:

@@ -115,6 +115,29 @@ def test_a_host_that_is_cut_off_from_the_others_does_not_keep_the_address(member
         part(hosts, cut, "-D")
 
 
+def test_a_new_configuration_is_read_and_the_address_stays(members) -> None:
+    hosts = balanced(members)
+    holder = until(lambda: only(hosts), "the address is served", 60)
+
+    def containers() -> dict[str, str]:
+        found = {
+            host: hosts.api.inspect_container(hosts.name(host, "keepalived")) for host in HOSTS
+        }
+        return {host: (one["Id"], one["State"]["StartedAt"]) for host, one in found.items()}
+
+    before = containers()
+    hosts.deploy("keepalived", hosts.cloud(keepalived={"advert_interval": 2}))
+    assert containers() == before
+    for host in HOSTS:
+        config = hosts.run(host, "keepalived", "cat", "/etc/keepalived/saltern/keepalived.conf")
+        assert "advert_int 2" in config
+    # For longer than it takes the others to miss it.
+    for _ in range(10):
+        time.sleep(1)
+        assert holders(hosts) == [holder]
+    assert served(hosts)
+
+
 def test_the_address_is_on_one_host_whatever_dies(members) -> None:
     hosts = balanced(members)
     first = until(lambda: only(hosts), "the address is served", 60)

@@ -54,7 +54,7 @@ def test_a_balancer_tells_of_its_servers_and_a_silent_one_of_none(answers):
     told = balancer.ask([answers, "http://127.0.0.1:1/servers;csv"], "web", "127.0.0.1")
     assert list(told) == ["127.0.0.1"]
     assert told["127.0.0.1"]["one"] == Server("NOLB", "L7OKC", 2)
-    assert told["127.0.0.1"]["one:15000"].used
+    assert told["127.0.0.1"]["one:15000"].is_used()
     assert balancer.ask([answers], "unknown") == {"127.0.0.1": {}}
 
 
@@ -66,12 +66,11 @@ def test_a_balancer_tells_of_its_servers_and_a_silent_one_of_none(answers):
         (Server("UP", "INI", 0), False, False),
         (Server("UP 1/3", "L7TOUT", 0), False, False),
         (Server("DOWN 1/2", "L7OK", 0), False, True),
-        (Server("NOLB", "L7OKC", 1), False, False),
-        (Server("NOLB", "L7OKC", 0), False, True),
+        (Server("NOLB", "L7OKC", 1), False, True),
     ],
 )
-def test_a_server_is_used_when_its_check_has_passed_and_left_when_it_is_idle(server, used, left):
-    assert (server.used, server.left) == (used, left)
+def test_a_server_is_used_when_its_check_has_passed_and_left_when_it_is_not_up(server, used, left):
+    assert (server.is_used(), server.is_left()) == (used, left)
 
 
 def test_a_container_knows_its_servers_and_who_tells_of_them():

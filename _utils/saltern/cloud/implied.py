@@ -29,6 +29,7 @@ _OF_A_SERVER = (
     "leave",
     "stay",
     "drain",
+    "reload",
 )
 # Lists of names, whose order means nothing: joined where data are laid over others.
 _JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ class Container:
     :ivar state: Docker's word: created, running, paused, restarting, exited, dead.
     :ivar health: healthy, unhealthy, starting or nothing if it has no health check.
     :ivar release: OpenStack release of the image that it was made from; empty if that does not say.
+    :ivar live: Folder of the configuration that it can read anew; empty if it cannot.
     :ivar place: Which of its two places it has; empty if it knows none.
     """
 
@@ -48,6 +49,7 @@ class Container:
     once: bool
     release: str = ""
     place: str = ""
+    live: str = ""
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -83,6 +85,14 @@ class Snapshot:
         found = sorted(str(replace(one, status="")) for one in self.containers.values())
         ids = [(image, self.image_id(image)) for image in sorted(images)]
         return hashlib.sha256(repr((found, ids)).encode()).hexdigest()
+
+    def with_config(self, config: Callable[[Container], str]) -> Snapshot:
+        """Return the same with the digests of the configuration that containers have read.
+
+        :param config: Returns that of a container.
+        """
+        found = {key: replace(one, config=config(one)) for key, one in self.containers.items()}
+        return Snapshot(found, self.images, self.taken)
 
     def image_id(self, image: str) -> str | None:
         """Return the id of an image, None if it is not on the host."""
@@ -134,6 +144,7 @@ def _container(one: Mapping[str, Any], prefix: str) -> Container | None:
         once=dockerapi.LABEL_ONCE in labels,
         release=labels.get(dockerapi.LABEL_RELEASE) or _release(one["Image"]),
         place=labels.get(dockerapi.LABEL_PLACE, ""),
+        live=labels.get(dockerapi.LABEL_LIVE, ""),
     )
 
 

@@ -26,15 +26,17 @@ class Server:
     check: str
     sessions: int
 
-    @property
-    def used(self) -> bool:
+    def is_used(self) -> bool:
         """Return whether it gets requests, because its check has passed."""
         return self.status == "UP" and self.check.endswith("OK")
 
-    @property
-    def left(self) -> bool:
-        """Return whether it gets no requests and has none under way."""
-        return not self.status.startswith("UP") and not self.sessions
+    def is_up(self) -> bool:
+        """Return whether it gets requests, also if its last check was late or is yet to come."""
+        return self.status.startswith("UP")
+
+    def is_left(self) -> bool:
+        """Return whether it gets no requests any more."""
+        return not self.is_up()
 
 
 # Name of a server to what a balancer says of it.

@@ -20,6 +20,8 @@ LABEL_CONFIG = "saltern.config"
 LABEL_ONCE = "saltern.once"
 # Which of its two places a container has.
 LABEL_PLACE = "saltern.place"
+# Folder of the configuration of one that can read a new one, see live.py.
+LABEL_LIVE = "saltern.live"
 # A container has the labels of its image.
 LABEL_RELEASE = "saltern.release"
 
@@ -35,6 +37,7 @@ def to_docker(
     prefix: str = "",
     generation: Mapping[str, str] | None = None,
     place: str = "",
+    live: str = "",
 ) -> dict[str, Any]:
     """Return the body that creates a container.
 
@@ -44,11 +47,12 @@ def to_docker(
     :param prefix: Put before the names of volumes and of other containers.
     :param generation: ``digest`` and ``path`` of the config, mounted at the spec's `config_dir`.
     :param place: The one of its places that it gets, see :func:`at_place`.
+    :param live: Mounted instead of the generation.
     """
     placed = at_place(spec, place)
     binds = [_bind(volume, prefix) for volume in spec.volumes]
     if generation and spec.config_dir:
-        binds.append(f"{generation['path']}:{spec.config_dir}:ro")
+        binds.append(f"{live or generation['path']}:{spec.config_dir}:ro")
     host = {
         "Binds": binds,
         "Tmpfs": dict(entry.partition(":")[::2] for entry in spec.tmpfs),
@@ -67,7 +71,7 @@ def to_docker(
         ],
         "Memory": spec.memory,
         "NanoCpus": None if spec.cpus is None else int(spec.cpus * _SECOND),
-        "RestartPolicy": _restart_policy(spec.restart_policy),
+        "RestartPolicy": restart_policy(spec.restart_policy),
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,
         "LogConfig": _log_config(spec.log_options),
@@ -90,6 +94,7 @@ def to_docker(
             **spec.labels,
             **labels(spec, service, prefix, generation),
             **({LABEL_PLACE: place} if place else {}),
+            **({LABEL_LIVE: live} if live else {}),
         },
         "HostConfig": _without_none(host),
     }
@@ -195,7 +200,8 @@ def _device(device: str) -> dict[str, str]:
     return {"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": permissions}
 
 
-def _restart_policy(policy: str) -> dict[str, Any]:
+def restart_policy(policy: str) -> dict[str, Any]:
+    """Return a restart policy such as ``on-failure:3`` in Docker's words."""
     name, _, times = policy.partition(":")
     return {"Name": name, "MaximumRetryCount": int(times or 0)}
 

@@ -19,7 +19,7 @@ try:
 except ImportError:  # told when somebody wants a container, not when Salt loads its modules
     docker = None
 
-from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE, bounding_set
+from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE, bounding_set, restart_policy
 from saltern.containers.stream import Output, Stream, TimedOutError
 from saltern.errors import SalternError
 
@@ -194,6 +194,11 @@ class Engine:
         """Let a paused container go on."""
         with self._errors():
             self._api.unpause(container)
+
+    def restart_by(self, container: str, policy: str) -> None:
+        """Give a container another restart policy, in the words of a spec; it goes on as it is."""
+        with self._errors():
+            self._api.update_container(container, restart_policy=restart_policy(policy))
 
     def rename(self, container: str, name: str) -> None:
         """Give a container another name."""

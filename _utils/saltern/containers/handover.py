@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from saltern.containers import balancer
 from saltern.containers.actual import Container
+from saltern.containers.balancer import Server
 from saltern.containers.dockerapi import LABEL_PLACE
 from saltern.containers.engine import Engine
 from saltern.containers.spec import Spec
@@ -35,22 +36,27 @@ class HandOver:
         self._engine = engine
         self._spec = spec
         self._done = progress
+        # Balancers that have answered: one that falls silent may go on as it was.
+        self._heard: set[str] = set()
 
-    def free_place(self, old: Container | None) -> str:
-        """Return the place that a container can have beside the old one; nothing if there is none.
+    def can_be_beside(self, old: Container | None) -> bool:
+        """Return whether a container can run beside the old one: all balancers know both places."""
+        if not old or old.state != "running" or old.place not in (self._spec.places or ()):
+            return False
+        told = self._spec.balancer
+        known = [set(servers) for servers in self._ask().values()]
+        return not told or bool(known and all(one.issuperset(told["servers"]) for one in known))
 
-        :param old: It must have one of the two, and all balancers must know both.
+    def place(self, old: Container | None, beside: bool) -> str:
+        """Return the place of a new container; empty if it knows none.
+
+        :param beside: It runs beside the old one. If not, balancers may know the first place only.
         """
-        places = self._spec.places or ()
-        if not old or old.state != "running" or old.place not in places:
+        places = self._spec.places
+        if not places:
             return ""
-        if self._spec.balancer:
-            known = [set(servers) for servers in self._ask().values()]
-            if not known or not all(
-                one.issuperset(self._spec.balancer["servers"]) for one in known
-            ):
-                return ""
-        return next(one for one in places if one != old.place)
+        free = [one for one in places if not old or one != old.place]
+        return free[0] if beside or not self._spec.balancer else places[0]
 
     def run(self, new: str, old: str) -> str:
         """Wait until the new container gets what comes, and the old one has done what it has.
@@ -60,46 +66,69 @@ class HandOver:
         :returns: Why the old one may not stop; nothing if it may.
         """
         self._tell(new, self._spec.stay)
-        end = time.monotonic() + self._spec.deadline
-        while refused := self._unused(new, self._ask()):
-            if time.monotonic() > end:
-                return refused
-            time.sleep(_EVERY)
+        refused = self._wait(
+            self._spec.deadline, lambda: self._wrong(new, Server.is_used, "does not use it")
+        )
+        if refused:
+            return refused
         self._done("used")
+        # One that ends by itself when it has nothing left to do must not come back.
+        self._engine.restart_by(old, "no")
         self._tell(old, self._spec.leave)
         self._done("told to leave")
-        end = time.monotonic() + self._spec.drain
-        while not self._is_idle(new, old):
-            if time.monotonic() > end:
-                break
-            time.sleep(_EVERY)
-        refused = self._unused(new, self._ask())
-        if not refused:
-            self._done("left")
-        return refused
+        refused = self._wait(self._spec.deadline, lambda: self._not_left(new, old))
+        if refused:
+            return refused
+        # What takes longer is cut off.
+        self._wait(self._spec.drain, lambda: self._busy(old))
+        self._done("left")
+        return ""
 
     def undo(self, old: str) -> None:
-        """Let the old container have its work again."""
+        """Let the old container have its work again, running or not."""
+        self._engine.restart_by(old, self._spec.restart_policy)
         self._tell(old, self._spec.stay)
 
-    def _is_idle(self, new: str, old: str) -> bool:
-        if not self._engine.inspect(old)["State"]["Running"]:
-            return True
-        answers, server = self._ask(), self._server(old)
-        if not self._spec.balancer or self._unused(new, answers):
-            return False
-        return all(one[server].left for one in answers.values() if server in one)
+    def _wait(self, seconds: float, why_not: Callable[[], str]) -> str:
+        """Wait until nothing is in the way any more; return what still is after so many seconds."""
+        end = time.monotonic() + seconds
+        while (found := why_not()) and time.monotonic() < end:
+            time.sleep(_EVERY)
+        return found
 
-    def _unused(self, container: str, answers: _Answers) -> str:
-        """Return which balancers do not use a container and why; nothing if all do."""
-        server = self._server(container)
+    def _not_left(self, new: str, old: str) -> str:
+        """Return which balancers still use the old container or not the new one; nothing if none."""
+        if not self._spec.balancer or not self._runs(old):
+            return ""
+        lost = self._wrong(new, Server.is_up, "does not use it any more")
+        return lost or self._wrong(old, Server.is_left, "still uses the old one")
+
+    def _busy(self, old: str) -> str:
+        """Return why the old container should go on for a while; nothing if it has nothing to do."""
+        if not self._runs(old):
+            return ""
+        if not self._spec.balancer:
+            return "it runs"
+        return self._wrong(old, lambda one: not one.sessions, "waits for it")
+
+    def _wrong(self, container: str, right: Callable[[Server], bool], what: str) -> str:
+        """Return which balancers do not see a container as they should; nothing if all do."""
+        answers, server = self._ask(), self._server(container)
         seen = {host: one[server] for host, one in answers.items() if server in one}
-        wrong = [f"{host}: {one.status}, {one.check}" for host, one in seen.items() if not one.used]
-        return f"is healthy, but HAProxy does not use it ({'; '.join(wrong)})" if wrong else ""
+        wrong = [
+            f"{host}: {one.status}, {one.check}" for host, one in seen.items() if not right(one)
+        ]
+        wrong += [f"{host}: no answer any more" for host in sorted(self._heard - answers.keys())]
+        return f"is healthy, but HAProxy {what} ({'; '.join(wrong)})" if wrong else ""
+
+    def _runs(self, container: str) -> bool:
+        return self._engine.inspect(container)["State"]["Running"]
 
     def _ask(self) -> _Answers:
         told = self._spec.balancer
-        return balancer.ask(told["urls"], told["backend"], told["source"]) if told else {}
+        answers = balancer.ask(told["urls"], told["backend"], told["source"]) if told else {}
+        self._heard.update(answers)
+        return answers
 
     def _server(self, container: str) -> str:
         """Return the name that balancers have for a container: that of its place."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saltern.containers import actual, dockerapi
+from saltern.containers import actual, dockerapi, live
 from saltern.containers.actual import Container, Snapshot
 from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
 from saltern.containers.fields import nearest
@@ -57,7 +57,8 @@ class Host:
         taken = self._snapshot
         if taken is None or time.monotonic() - taken.taken > _FRESH:
             listing, images = self.engine.containers(), self.engine.images()
-            taken = self._snapshot = actual.snapshot(listing, images, self.prefix)
+            found = actual.snapshot(listing, images, self.prefix)
+            taken = self._snapshot = found.with_config(_config)
         return taken
 
     def changed(self) -> None:
@@ -104,7 +105,9 @@ class Host:
                 self._create(replacement, spec, service, generation, todo)
             elif todo.action is Action.CLEAN:
                 self.engine.remove(replacement.failed)
-            elif todo.action in (Action.START, Action.CHECK):
+            elif todo.action in (Action.RELOAD, Action.START, Action.CHECK):
+                if todo.action is Action.RELOAD and generation:
+                    self._reload(spec, service, generation)
                 make_shared(spec.volumes)
                 verdict = replacement.start()
                 if not verdict.healthy:
@@ -112,6 +115,27 @@ class Host:
                     raise SalternError(f"{spec.name} {verdict.reason}.\nIts last lines:\n{logs}")
                 self.engine.remove(replacement.failed)
         return plan
+
+    def _reload(self, spec: Spec, service: str, generation: Generation) -> None:
+        """Let a container read its new configuration; if it cannot, it keeps the old one.
+
+        :raises SalternError: It cannot; the message is what its command said.
+        """
+        one = self.get(spec.name)
+        folder, wanted = Path(one.live), Path(generation["path"])
+        _need_config(spec, wanted, service)
+        live.fill(folder, wanted)
+        try:
+            done = self.engine.execute(one.id, list(spec.reload or ()), timeout=spec.deadline)
+            said = f"{done.stdout}\n{done.stderr}".strip()
+        except TimedOutError:
+            done, said = Result(None, "", ""), f"no answer within {spec.deadline} s"
+        if done.retcode != 0:
+            live.fill(folder, wanted.parent / one.config)
+            raise SalternError(
+                f"{spec.name} cannot read its new configuration and goes on with the old one: {said}"
+            )
+        live.confirm(folder, generation["digest"])
 
     def absent(self, name: str, volumes: bool = False) -> list[str]:
         """Stop and remove a container and what a replacement has left of it; return their names.
@@ -261,12 +285,24 @@ class Host:
         except SalternError:
             replacement.start_old()
             raise
-        place = HandOver(self.engine, spec).free_place(self.snapshot().get(spec.name))
-        if place:
-            replacement.create_beside(self._body(spec, service, generation, place))
+        pair, old = HandOver(self.engine, spec), self.snapshot().get(spec.name)
+        beside = pair.can_be_beside(old)
+        folder = ""
+        if spec.reload and spec.config_dir and generation:
+            folder = self._live(spec, generation, old)
+        body = self._body(spec, service, generation, pair.place(old, beside), folder)
+        if beside:
+            replacement.create_beside(body)
         else:
-            first = spec.places[0] if spec.places else ""
-            replacement.create(self._body(spec, service, generation, first))
+            replacement.create(body)
+
+    def _live(self, spec: Spec, generation: Generation, old: Container | None) -> str:
+        """Return the folder of a new container's configuration, filled."""
+        wanted = Path(generation["path"])
+        folder = live.folder(wanted, spec.name, old.live if old else "")
+        live.fill(folder, wanted)
+        live.confirm(folder, generation["digest"])
+        return str(folder)
 
     def _need(self, spec: Spec, service: str, generation: Generation | None) -> None:
         """See to what a container needs before it can be created: image, config, volumes."""
@@ -277,19 +313,40 @@ class Host:
                     "`salt-run image.build` on the master, or name a registry in saltern:images:registry"
                 )
             self.engine.pull(spec.image)
-        if generation and not Path(generation["path"]).is_dir():
-            raise SalternError(
-                f"{spec.name}: the config generation {generation['path']} does not exist: "
-                f"write it with `salt-call generation.write {service}`"
-            )
+        if generation:
+            _need_config(spec, Path(generation["path"]), service)
         for volume in dockerapi.named_volumes(spec.normalised(), self.prefix):
             self.engine.create_volume(volume, service, self.prefix)
         make_shared(spec.volumes)
 
     def _body(
-        self, spec: Spec, service: str, generation: Generation | None, place: str = ""
+        self,
+        spec: Spec,
+        service: str,
+        generation: Generation | None,
+        place: str = "",
+        folder: str = "",
     ) -> dict[str, Any]:
         bounding = {"bounding": self.engine.bounding_set()} if spec.privileged else {}
         return dockerapi.to_docker(
-            spec, service, prefix=self.prefix, generation=generation, place=place, **bounding
+            spec,
+            service,
+            prefix=self.prefix,
+            generation=generation,
+            place=place,
+            live=folder,
+            **bounding,
         )
+
+
+def _need_config(spec: Spec, generation: Path, service: str) -> None:
+    if not generation.is_dir():
+        raise SalternError(
+            f"{spec.name}: the config generation {generation} does not exist: "
+            f"write it with `salt-call generation.write {service}`"
+        )
+
+
+def _config(one: Container) -> str:
+    """Return the digest of the configuration that a container has read."""
+    return (live.digest(Path(one.live)) if one.live else "") or one.config

@@ -25,6 +25,7 @@ class Action(Enum):
     START = "would be started"
     CREATE = "would be created"
     REPLACE = "would be replaced"
+    RELOAD = "would read its new configuration"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ def decide(
         new = f"{spec.image} (not here yet)" if image_id is None else spec.image
         return Plan(Action.CREATE, [Change("container", None, new), *noted, *left], repair, matches)
     if changes:
+        running = running and current.state == "running"
+        reload = current.live and spec.reload and {one.field for one in changes} == {"config"}
+        if reload and running:
+            read = [Change(one.field, one.old, f"{one.new}, without a restart") for one in changes]
+            return Plan(Action.RELOAD, read + noted + left, repair, matches)
         return Plan(Action.REPLACE, changes + noted + left, repair, matches)
     if current.state not in ("running", "restarting") or not running:
         state = Change("state", current.state, "running")

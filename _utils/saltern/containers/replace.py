@@ -146,6 +146,7 @@ class Replacement:
                 self._engine.remove(self._name)
             elif step is Step.RESTORE:
                 self._engine.rename(self.previous, self._name)
+                self._keep_old()
             elif step is Step.PROVE:
                 failure = self.prove()
                 if failure and matches:
@@ -228,6 +229,7 @@ class Replacement:
         if not self._engine.exists(self.previous):
             return Failure(verdict, f"There is no older container to go back to. {kept}")
         self._engine.rename(self.previous, self._name)
+        self._keep_old()
         self._done("restored")
         back = self.start()
         if back.healthy:

@@ -13,7 +13,7 @@ from saltern.containers import fields as parse
 from saltern.errors import SalternError
 
 # Not part of what a container is: the image is compared by its id, the others are about replacing it.
-_NOT_COMPARED = ("image", "deadline", "stop_when", "balancer", "leave", "stay", "drain")
+_NOT_COMPARED = ("image", "deadline", "stop_when", "balancer", "leave", "stay", "drain", "reload")
 # A privileged container has every capability and may gain privileges (sudo, rootwrap) by default.
 _PRIVILEGED_DEFAULTS: dict[str, Any] = {"cap_drop": [], "security_opt": []}
 
@@ -92,6 +92,7 @@ class Spec:
     balancer: Mapping[str, Any] | None = _field(parse.balancer)
     leave: tuple[str, ...] | None = _field(parse.words)
     stay: tuple[str, ...] | None = _field(parse.words)
+    reload: tuple[str, ...] | None = _field(parse.words)
     drain: int = _field(parse.number(0, "seconds", int), 60)
 
     @classmethod
