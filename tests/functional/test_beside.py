@@ -17,9 +17,16 @@ from typing import Any
 
 import pytest
 
-from .services import INTERNAL, Deployment, until
+from saltern.containers import balancer
+from saltern.containers.engine import Engine
+from saltern.containers.host import Host
+from saltern.containers.spec import Spec
+
+from .services import HOST, INTERNAL, Deployment, until
 
 PORT = 18998
+# A second host of the cloud.
+OTHER = "127.0.9.4"
 CLIENTS = 8
 SERVICE = f"""
 summary: A small API
@@ -161,6 +168,45 @@ def test_a_replaced_api_loses_no_request(web: Callable[..., dict[str, Any]]) -> 
     assert ask() == "3"
 
 
+def test_on_several_hosts_every_haproxy_moves_first(
+    salt_loaded: SimpleNamespace, call: Callable[..., Any], folder: Path
+) -> None:
+    """Both hosts of this test are on one machine: the kernel gives connections to either HAProxy."""
+    own = salt_loaded.opts["saltern"]
+    prefixes = {"one": own["prefix"], "two": f"{own['prefix']}two-"}
+
+    def deploy(host: str, service: str, version: int = 0) -> None:
+        folders = {key: f"{own[key]}-{host}" for key in ("etc", "var")}
+        opts = {**salt_loaded.opts, "saltern": {"prefix": prefixes[host], **folders}}
+        others = {"web", "haproxy"} - {service}
+        one = Deployment(
+            service, SimpleNamespace(opts=opts), call, *others, formulas_of_test=folder
+        )
+        one.host = host
+        one.hosts["two"] = {"address": OTHER, "roles": ["control"]}
+        options = of_version(version) if service == "web" else {"check_interval": "1s"}
+        for fields in one.containers(options):
+            name, generation = fields.pop("service"), fields.pop("generation")
+            on_host = Host(Engine(), prefixes[host])
+            on_host.running(Spec.from_dict(fields), name, generation)
+
+    for service in ("haproxy", "web"):
+        for host in prefixes:
+            deploy(host, service)
+
+    def both_use_both() -> bool:
+        urls = [f"http://{address}:61313/servers;csv" for address in (HOST, OTHER)]
+        told = balancer.ask(urls, "web", HOST)
+        return all(told[one][host].is_used() for one in (HOST, OTHER) for host in prefixes)
+
+    until(both_use_both, "both HAProxies use both servers")
+    with Clients() as clients:
+        for version, host in ((1, "one"), (2, "two"), (3, "one")):
+            deploy(host, "web", version)
+            clients.until_served_by(version)
+    assert clients.failed == []
+
+
 def test_a_broken_api_never_takes_the_place(web: Callable[..., dict[str, Any]]) -> None:
     with Clients() as clients:
         result = web(1, BROKEN="1")
@@ -219,6 +265,7 @@ def test_haproxy_goes_on_with_the_old_configuration_if_the_new_one_is_wrong(
 KILLED = """
 import json, os, sys
 from pathlib import Path
+from saltern.containers import balancer
 from saltern.containers.engine import Engine
 from saltern.containers.host import Host
 from saltern.containers.spec import Spec
