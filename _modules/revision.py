@@ -9,10 +9,11 @@ from saltern import paths
 from saltern.containers import revisions
 from saltern.containers.engine import Engine
 from saltern.containers.host import Host
+from saltern.containers.spec import ABOUT_REPLACING
 from saltern.errors import SalternError
 from saltern.host import facts
 from saltern.host.adapter import salt_errors
-from saltern.service import tasks
+from saltern.service import states, tasks
 
 __func_alias__ = {"list_": "list"}
 
@@ -96,7 +97,6 @@ def restore(revision: dict[str, str]) -> dict[str, list[str]]:
 def _goal(service: str, id_: str) -> tuple[revisions.Revision, dict[str, Any]]:
     """Return a revision and the spec of each of its containers."""
     found = revisions.find(revisions.read(_path(service)), id_, service)
-    formula = _cloud()["formulas"][service].get("containers", {})
     snapshot = _host().snapshot()
     for name, one in found["containers"].items():
         folder = _generation(service, one["config"])
@@ -105,14 +105,20 @@ def _goal(service: str, id_: str) -> tuple[revisions.Revision, dict[str, Any]]:
                 f"{name}: its configuration {folder['path']} is not on this host any more"
             )
     return found, {
-        name: revisions.wanted(
-            name,
-            one,
-            snapshot,
-            {key: formula.get(name, {}).get(key) for key in ("deadline", "stop_when")},
-        )
+        name: revisions.wanted(name, one, snapshot, _about_replacing(service, name))
         for name, one in found["containers"].items()
     }
+
+
+def _about_replacing(service: str, name: str) -> dict[str, Any]:
+    """Return how a container is replaced by what the pillar says now; nothing if it does not know it."""
+    cloud = _cloud()
+    declared = cloud["formulas"][service].get("containers", {}).get(name)
+    if not declared:
+        return {}
+    context = facts.context(service, __pillar__, __opts__, __grains__)
+    now = states.container(service, name, declared, cloud, context)
+    return {key: now.get(key) for key in ABOUT_REPLACING}
 
 
 def _restore(service: str, revision: revisions.Revision, specs: dict[str, Any]) -> list[str]:

@@ -106,7 +106,7 @@ def wanted(
     """Return the spec that makes a container of a revision anew.
 
     :param container: Its part of the revision.
-    :param more: What a revision does not hold, as it is about replacing: ``deadline``, ``stop_when``.
+    :param more: What a revision does not hold, see :data:`saltern.containers.spec.ABOUT_REPLACING`.
     :raises SalternError: Its image is not on the host any more.
     """
     image, id_ = container["image"], container["image_id"]

@@ -12,8 +12,10 @@ from typing import Any
 from saltern.containers import fields as parse
 from saltern.errors import SalternError
 
-# Not part of what a container is: the image is compared by its id, the others are about replacing it.
-_NOT_COMPARED = ("image", "deadline", "stop_when", "balancer", "leave", "stay", "drain", "reload")
+# Fields that are about replacing a container and not part of what it is.
+ABOUT_REPLACING = ("deadline", "stop_when", "balancer", "leave", "stay", "drain", "reload")
+# The image is compared by its id.
+_NOT_COMPARED = ("image", *ABOUT_REPLACING)
 # A privileged container has every capability and may gain privileges (sudo, rootwrap) by default.
 _PRIVILEGED_DEFAULTS: dict[str, Any] = {"cap_drop": [], "security_opt": []}
 

@@ -5,14 +5,18 @@ It has addresses, names and volumes of its own, so that it can stand beside a de
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +130,32 @@ class SmallCloud:
         answer = self.sign_in("admin", password, scope or project)
         assert answer.status == 201, answer
         return answer.headers["X-Subject-Token"]
+
+    @contextmanager
+    def in_use(self, clients: int = 4) -> Iterator[list[str]]:
+        """Sign in and list images without pause until the end; yield what fails."""
+        over, failed, served = threading.Event(), [], []
+
+        def use() -> None:
+            while not over.is_set():
+                try:
+                    token = self.admin_token()
+                    answer = self.request("GET", f"{self.url(9292)}/v2/images", token)
+                    assert answer.status == 200, answer
+                    served.append(token)
+                except (OSError, AssertionError, http.client.HTTPException) as error:
+                    failed.append(repr(error))
+
+        threads = [threading.Thread(target=use) for _ in range(clients)]
+        for one in threads:
+            one.start()
+        try:
+            yield failed
+        finally:
+            over.set()
+            for one in threads:
+                one.join()
+        assert served
 
     def wait_for_glance(self) -> None:
         """Wait until HAProxy has found Glance healthy."""

@@ -159,6 +159,26 @@ def test_secrets_are_not_seen_from_outside(small_cloud: SmallCloud) -> None:
         assert secret not in shown
 
 
+def test_replaced_apis_refuse_nobody_there_and_back(kept_cloud: SmallCloud) -> None:
+    cloud, names = kept_cloud, ("keystone-api", "glance-api")
+
+    def containers() -> list[str]:
+        return [cloud.container_id(name) for name in names]
+
+    seen = [containers()]
+    with cloud.in_use() as failed:
+        for service in ("keystone", "glance"):
+            cloud.pillar[service] = {"workers": 3}
+        cloud.deploy("keystone", "glance")
+        seen.append(containers())
+        known = cloud.salt_call("revision.list", "services=[keystone, glance]")
+        before = {service: found[-2]["id"] for service, found in known.items()}
+        cloud.salt_call("revision.restore", json.dumps(before))
+        seen.append(containers())
+    assert failed == []
+    assert len({one for pair in seen for one in pair}) == len(seen) * len(names)
+
+
 def _get(cloud: SmallCloud, token: str, kind: str) -> list[dict]:
     return cloud.request("GET", f"/{kind}", token).body[kind]
 

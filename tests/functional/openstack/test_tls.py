@@ -73,6 +73,15 @@ def test_second_deployment_with_tls_changes_nothing(tls_cloud: SmallCloud) -> No
     assert tls_cloud.deploy(*SERVICES, "rabbitmq") == {}
 
 
+def test_a_replaced_api_refuses_nobody_with_tls(tls_cloud: SmallCloud) -> None:
+    before = tls_cloud.container_id("keystone-api")
+    with tls_cloud.in_use() as failed:
+        tls_cloud.pillar["keystone"] = {"workers": 3}
+        tls_cloud.deploy("keystone")
+    assert failed == []
+    assert tls_cloud.container_id("keystone-api") != before
+
+
 def test_checkers_see_the_certificates(tls_cloud: SmallCloud) -> None:
     rows = tls_cloud.salt_call("precheck.config", "services=[haproxy, mariadb, keystone]")
     assert [row for row in rows if not row["ok"]] == []
