@@ -173,6 +173,18 @@ def test_a_wrong_key_is_named_with_its_remedy(changes, key, words):
     assert words in str(found[0])
 
 
+def test_services_of_one_host_have_different_ports():
+    """An API has a second one, for the server beside the one that it replaces."""
+    catalog = copy.deepcopy(CATALOG)
+    catalog["keystone"]["ports"] = {"keystone": {"port": 5000, "spare": 15000}}
+    catalog["mariadb"]["ports"] = {"mariadb": {"port": 15000}}
+    (found,) = loading.load(PILLAR, catalog).problems
+    assert found.key == "formulas/mariadb/service.yml:ports:mariadb:port"
+    assert "15000 is also the spare of keystone of keystone, on c1" in str(found)
+    apart = {"keystone": {"hosts": ["c1"]}, "mariadb": {"hosts": ["c2"]}}
+    assert loading.load(pillar(saltern__services=apart), catalog).problems == []
+
+
 def test_a_service_can_depend_on_an_option_of_another():
     assert "ovn" in loading.load(PILLAR, SWITCH).catalog
     assert "ovn" not in loading.load(pillar(neutron__backend="ovs"), SWITCH).catalog

@@ -89,7 +89,7 @@ def problems_of(cloud: Cloud, catalog: Catalog, releases: Iterable[str] | None) 
         *_check_clusters(cloud),
         *_check_host_options(cloud.hosts, catalog),
     ]
-    return wrong or [*_check_networks(cloud), *_check_rules(cloud)]
+    return wrong or [*_check_ports(cloud), *_check_networks(cloud), *_check_rules(cloud)]
 
 
 def warnings_of(cloud: Cloud) -> list[Problem]:
@@ -183,6 +183,26 @@ def _check_placement(cloud: Cloud, catalog: Catalog) -> list[Problem]:
                 what = f"no host runs {needed}, which {name} requires"
                 remedy = f"Give a host one of its roles: {roles}"
                 wrong.append(Problem("saltern:hosts", what, remedy))
+    return wrong
+
+
+def _check_ports(cloud: Cloud) -> list[Problem]:
+    """Check that no two services of a host have the same port; an API has a spare one beside its own."""
+    held = [
+        (port[key], bool(port.get("local")), name, label, key)
+        for name in cloud.placement
+        for label, port in cloud.catalog[name].get("ports", {}).items()
+        for key in ("port", "spare")
+        if key in port
+    ]
+    wrong = []
+    for one, other in combinations(sorted(held), 2):
+        shared = set(cloud.placement[one[2]]) & set(cloud.placement[other[2]])
+        if one[:2] == other[:2] and shared:
+            number, _, name, label, key = other
+            what = f"{number} is also the {one[4]} of {one[3]} of {one[2]}, on {min(shared)}"
+            remedy = "Write another one; that of an API stands below `apis`, its spare one is 10000 above it unless written"
+            wrong.append(Problem(f"formulas/{name}/service.yml:ports:{label}:{key}", what, remedy))
     return wrong
 
 
