@@ -133,6 +133,15 @@ def test_an_old_container_that_was_told_to_leave_has_its_work_again(
     assert call("container.exec", "web", ["test", "-e", "/tmp/leaving"])["retcode"] == 1
 
 
+def test_a_stop_takes_both_that_a_killed_replacement_has_left(call, api, prefix, paired, killed):
+    call("container.running", **paired)
+    killed({**paired, "environment": {"NEW": "1"}}, "used")
+    assert call("container.stopped", "web") is True
+    assert _names(api, prefix) == {"web": "exited", "web.next": "exited"}
+    call("container.running", **paired)
+    assert _names(api, prefix) == {"web": "running"}
+
+
 def test_one_that_fails_beside_the_old_one_leaves_it_alone(call, api, prefix, paired):
     """The old container is the very same, and was never stopped."""
     call("container.running", **paired)

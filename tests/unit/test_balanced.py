@@ -59,18 +59,18 @@ def test_a_balancer_tells_of_its_servers_and_a_silent_one_of_none(answers):
 
 
 @pytest.mark.parametrize(
-    ("server", "used", "left"),
+    ("server", "used", "up"),
     [
-        (Server("UP", "L7OK", 0), True, False),
+        (Server("UP", "L7OK", 0), True, True),
         # After a start every server counts as up until its first check.
-        (Server("UP", "INI", 0), False, False),
-        (Server("UP 1/3", "L7TOUT", 0), False, False),
-        (Server("DOWN 1/2", "L7OK", 0), False, True),
-        (Server("NOLB", "L7OKC", 1), False, True),
+        (Server("UP", "INI", 0), False, True),
+        (Server("UP 1/3", "L7TOUT", 0), False, True),
+        (Server("DOWN 1/2", "L7OK", 0), False, False),
+        (Server("NOLB", "L7OKC", 1), False, False),
     ],
 )
-def test_a_server_is_used_when_its_check_has_passed_and_left_when_it_is_not_up(server, used, left):
-    assert (server.is_used(), server.is_left()) == (used, left)
+def test_a_server_is_used_when_its_check_has_passed_and_up_until_it_says_no(server, used, up):
+    assert (server.is_used(), server.is_up()) == (used, up)
 
 
 def test_a_container_knows_its_servers_and_who_tells_of_them():

@@ -34,10 +34,6 @@ class Server:
         """Return whether it gets requests, also if its last check was late or is yet to come."""
         return self.status.startswith("UP")
 
-    def is_left(self) -> bool:
-        """Return whether it gets no requests any more."""
-        return not self.is_up()
-
 
 # Name of a server to what a balancer says of it.
 Servers = dict[str, Server]

@@ -101,7 +101,7 @@ class HandOver:
         if not self._spec.balancer or not self._runs(old):
             return ""
         lost = self._wrong(new, Server.is_up, "does not use it any more")
-        return lost or self._wrong(old, Server.is_left, "still uses the old one")
+        return lost or self._wrong(old, lambda one: not one.is_up(), "still uses the old one")
 
     def _busy(self, old: str) -> str:
         """Return why the old container should go on for a while; nothing if it has nothing to do."""

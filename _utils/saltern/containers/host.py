@@ -27,6 +27,8 @@ from saltern.errors import SalternError
 _TEARDOWN = 120
 # Seconds that a listing is believed: within a state run others may act too (restart policies).
 _FRESH = 10.0
+# Docker's words for what has a process.
+_UP = ("running", "restarting", "paused")
 # No health check, also where the image brings one: a one-shot container's exit code tells.
 _NO_CHECK = {"test": ("NONE",), "interval": 0, "timeout": 0, "retries": 0, "start_period": 0}
 
@@ -151,7 +153,7 @@ class Host:
                     continue
                 if one.state == "running" and one.spec.get("teardown"):
                     self._tear_down(one)
-                if one.state in ("running", "restarting", "paused"):
+                if one.state in _UP:
                     self.engine.stop(one.id)
                 self.engine.remove(one.id)
                 removed.append(one.full_name)
@@ -179,13 +181,14 @@ class Host:
         return bool(one)
 
     def stopped(self, name: str) -> bool:
-        """Stop a container, which stays; return whether it ran."""
-        one = self.snapshot().get(name)
-        if not one or one.state not in ("running", "restarting", "paused"):
-            return False
-        with self._changing(name):
-            self.engine.stop(one.id)
-        return True
+        """Stop a container, which stays, and one that a killed replacement has left beside it; return whether it ran."""
+        both = (self.snapshot().get(name), self.snapshot().get(name, actual.NEXT))
+        running = [one for one in both if one and one.state in _UP]
+        if running:
+            with self._changing(name):
+                for one in running:
+                    self.engine.stop(one.id)
+        return bool(running)
 
     def started(self, name: str, deadline: float, restart: bool = False, wait: bool = True) -> None:
         """Start a container as it is, or stop and start it, and wait for its health.
