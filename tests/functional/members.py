@@ -103,7 +103,7 @@ class Members:
         own: dict[str, str] | None = None
         if formula.get("config"):
             written = generation.render(service, formula, clouds.source(service), context)
-            folder = Path(self._opts["saltern"]["etc"]) / host / "services"
+            folder = Path(self._opts["saltern"]["etc"]) / host / "services" / service
             own = {"digest": written.digest, "path": str(generation.write(folder, written))}
         for body in states.states(service, view, context).values():
             for function, arguments in body.items():

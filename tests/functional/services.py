@@ -132,7 +132,8 @@ class Deployment:
         if "certificates" in formula:
             deliver(view, self.service, Path(context["certificates"]))
         written = generation.render(self.service, formula, self._template, context)
-        path = generation.write(Path(self._loaded.opts["saltern"]["etc"]) / "services", written)
+        folder = Path(self._loaded.opts["saltern"]["etc"], "services", self.service)
+        path = generation.write(folder, written)
         found = []
         for body in states.states(self.service, view, context).values():
             for function, arguments in body.items():
