@@ -61,12 +61,22 @@ def tls_cloud(small_cloud: SmallCloud) -> Iterator[SmallCloud]:
 
 @pytest.mark.parametrize("address", [EXTERNAL, INTERNAL, HOST])
 def test_api_is_verified_by_the_authority_alone(tls_cloud: SmallCloud, address: str) -> None:
-    url = f"https://{address}:5000/healthcheck"
+    port = _listening(HOST, 5000, 15000) if address == HOST else 5000
+    url = f"https://{address}:{port}/healthcheck"
     assert tls_cloud.request("GET", url).status == 200
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(url, timeout=10)
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(url.replace("https", "http"), timeout=10)
+
+
+def _listening(address: str, *ports: int) -> int:
+    """Return the one of the ports of an API on which it listens now."""
+    for port in ports:
+        with socket.socket() as probe:
+            if probe.connect_ex((address, port)) == 0:
+                return port
+    raise AssertionError(f"nothing listens on {address}, {ports}")
 
 
 def test_second_deployment_with_tls_changes_nothing(tls_cloud: SmallCloud) -> None:
@@ -144,7 +154,7 @@ def test_renewal_reaches_every_server_and_stops_nothing(tls_cloud: SmallCloud) -
     before = {name: cloud.container_id(name) for name in containers}
     deployed = f"services=[{', '.join([*SERVICES, 'rabbitmq'])}]"
     both = [(EXTERNAL, 5000), (INTERNAL, 5000)]
-    with _requests(cloud, EXTERNAL, INTERNAL) as failures:
+    with _requests(cloud, *both) as failures:
         old = {place: _serial(cloud, *place) for place in both}
         cloud.certify("external", "internal")
         changed = cloud.salt_call("certificates.deliver", deployed)
@@ -152,8 +162,9 @@ def test_renewal_reaches_every_server_and_stops_nothing(tls_cloud: SmallCloud) -
         assert [place for place in both if _serial(cloud, *place) == old[place]] == []
     assert failures == []
 
-    own = [(HOST, 5000), (HOST, AMQP), (HOST, GALERA)]
-    with _requests(cloud, EXTERNAL, HOST) as failures:
+    keystone = (HOST, _listening(HOST, 5000, 15000))
+    own = [keystone, (HOST, AMQP), (HOST, GALERA)]
+    with _requests(cloud, (EXTERNAL, 5000), keystone) as failures:
         old = {place: _serial(cloud, *place) for place in own} | {None: _database_serial(cloud)}
         cloud.certify("hosts/small")
         changed |= cloud.salt_call("certificates.deliver", deployed)
@@ -169,7 +180,7 @@ def test_renewal_reaches_every_server_and_stops_nothing(tls_cloud: SmallCloud) -
 
 
 @contextlib.contextmanager
-def _requests(cloud: SmallCloud, *addresses: str) -> Iterator[list[int | str]]:
+def _requests(cloud: SmallCloud, *places: tuple[str, int]) -> Iterator[list[int | str]]:
     """Send requests to Keystone during the block and for one round more; yield what failed."""
     stop, failures = threading.Event(), []
 
@@ -177,9 +188,9 @@ def _requests(cloud: SmallCloud, *addresses: str) -> Iterator[list[int | str]]:
         last = False
         while not last:
             last = stop.is_set()
-            for address in addresses:
+            for address, port in places:
                 try:
-                    status = cloud.request("GET", f"https://{address}:5000/healthcheck").status
+                    status = cloud.request("GET", f"https://{address}:{port}/healthcheck").status
                 except OSError as error:
                     status = str(error)
                 if status != 200:
