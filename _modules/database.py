@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
+import re
 import shutil
 import ssl
 import time
@@ -33,6 +35,9 @@ Result = TypeVar("Result")
 # The server is not there, or went away: 2002 no socket, 2003 refused, 2006 gone, 2013 cut off (by HAProxy, when it
 # has no server), 1047 a Galera member without a quorum. https://mariadb.com/kb/en/mariadb-error-code-reference
 _AWAY = (1047, 2002, 2003, 2006, 2013)
+_DENIED = 1045
+# What SHOW CREATE USER tells of a password.
+_HASH = re.compile(r"'(\*[0-9A-F]{40})'")
 _DUMP = ("--single-transaction", "--quick", "--routines", "--triggers", "--no-tablespaces")
 
 
@@ -42,6 +47,8 @@ def __virtual__() -> bool | tuple[bool, str]:
 
 def present(service: str, patience: float = 0) -> bool:
     """Return whether a service's user can use its databases with the wanted password, and by TLS if so wanted.
+
+    While the password is rotated, the old one must be valid, too; no other one ever.
 
     :param service: Name of the formula.
     :param patience: Seconds in which a server that is away may come back.
@@ -53,9 +60,9 @@ def present(service: str, patience: float = 0) -> bool:
 
         salt aio database.present keystone
     """
-    names, user, password = _wanted(service)
+    names, user, passwords = _wanted(service)
     try:
-        return _patiently(lambda: _usable(names, user, password), patience)
+        return _patiently(lambda: _usable(names, user, passwords), patience)
     except pymysql.MySQLError as error:
         # 1044/1045/1698: access denied to the database or the server; 1049: no such database.
         if error.args and error.args[0] in (1044, 1045, 1049, 1698):
@@ -65,7 +72,7 @@ def present(service: str, patience: float = 0) -> bool:
 
 @salt_errors()
 def create(service: str, patience: float = 300) -> None:
-    """Create the databases of a service and its user, or give the user its present password.
+    """Create the databases of a service and its user, or give the user its present password, or two of them.
 
     :param service: Name of the formula.
     :param patience: Seconds in which a server that is away may come back.
@@ -78,8 +85,7 @@ def create(service: str, patience: float = 300) -> None:
         salt aio database.create keystone
     """
     try:
-        root = _context(service).secret(f"{_server()}.root_password")
-        _patiently(lambda: _create(root, *_wanted(service)), patience)
+        _patiently(lambda: _create(_root(service), *_wanted(service)), patience)
     except pymysql.MySQLError as error:
         raise CommandExecutionError(_explain(error)) from error
 
@@ -120,7 +126,7 @@ def _dump(name: str, folder: Path, stamp: str) -> Path:
         "host": cloud["internal_address"],
         "port": next(iter(cloud["services"][server]["ports"].values()))["port"],
         "user": "root",
-        "password": _context(server).secret(f"{server}.root_password"),
+        "password": _root(server),
     }
     if not _tls():
         account["skip-ssl"] = ""
@@ -159,26 +165,57 @@ def _dump(name: str, folder: Path, stamp: str) -> Path:
     return file
 
 
-def _usable(names: list[str], user: str, password: str) -> bool:
+def _usable(names: list[str], user: str, passwords: list[str]) -> bool:
     """Return whether the account is as wanted; what it may not do is an error of MariaDB's."""
     for name in names:
-        with _connection(user, password, name) as connection, connection.cursor() as cursor:
+        with _connection(user, passwords[0], name) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW CREATE USER")
             (account,) = cursor.fetchone()
             if ("REQUIRE SSL" in account) != _tls():
                 return False
+            if set(_HASH.findall(account)) != set(map(_hash, passwords)):
+                return False
     return True
 
 
-def _create(root: str, names: list[str], user: str, password: str) -> None:
-    """Create databases and their user; may be done again at any point."""
+def _create(root: str, names: list[str], user: str, passwords: list[str]) -> None:
+    """Create databases and their user; may be done again at any point.
+
+    The passwords are set by one statement, as others drop the second one.
+    """
     required = "SSL" if _tls() else "NONE"
+    valid = " OR ".join(["mysql_native_password USING %s"] * len(passwords))
+    account = (user, *map(_hash, passwords))
     with _connection("root", root) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY %s", (user, password))
-        cursor.execute(f"ALTER USER %s@'%%' IDENTIFIED BY %s REQUIRE {required}", (user, password))
+        cursor.execute(f"CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED VIA {valid}", account)
+        cursor.execute(f"ALTER USER %s@'%%' IDENTIFIED VIA {valid} REQUIRE {required}", account)
         for name in names:
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4")
             cursor.execute(f"GRANT ALL PRIVILEGES ON `{name}`.* TO %s@'%%'", (user,))
+
+
+def _hash(password: str) -> str:
+    """Return what MariaDB keeps of a password, see PASSWORD() in its documentation."""
+    once = hashlib.sha1(password.encode()).digest()
+    return f"*{hashlib.sha1(once).hexdigest().upper()}"
+
+
+def _root(service: str) -> str:
+    """Return the administrator's password that works: while it is rotated, a server may not know the new one yet.
+
+    :param service: One of this host that may have it.
+    """
+    context, name = _context(service), f"{_server()}.root_password"
+    new, former = context.secret(name), context.former_secret(name)
+    if former:
+        try:
+            with _connection("root", new):
+                pass
+        except pymysql.err.OperationalError as error:
+            if error.args[0] == _DENIED:
+                return former
+            raise
+    return new
 
 
 def _patiently(work: Callable[[], Result], patience: float) -> Result:
@@ -193,15 +230,17 @@ def _patiently(work: Callable[[], Result], patience: float) -> Result:
         time.sleep(1)
 
 
-def _wanted(service: str) -> tuple[list[str], str, str]:
-    """Return the names of a service's databases, their user and that one's password."""
+def _wanted(service: str) -> tuple[list[str], str, list[str]]:
+    """Return the names of a service's databases, their user and that one's passwords: while they change, two."""
     try:
         database = facts.cloud(__pillar__, __opts__)["formulas"][service]["database"]
-        password = _context(service).secret(f"{service}.database_password")
+        context, secret = _context(service), f"{service}.database_password"
+        passwords = [context.secret(secret), context.former_secret(secret)]
     except (SalternError, KeyError) as error:
         raise CommandExecutionError(f"database of {service}: {error}") from error
     name = database["name"]
-    return [name, *database.get("also", [])], database.get("user", name), password
+    names = [name, *database.get("also", [])]
+    return names, database.get("user", name), list(filter(None, passwords))
 
 
 def _tls() -> bool:

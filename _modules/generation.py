@@ -33,6 +33,18 @@ def path(service: str) -> dict[str, str]:
     return {"digest": digest, "path": str(_parent(service) / digest)}
 
 
+def texts(service: str) -> str:
+    """Return hex digits that name the wanted texts of a service's files, also of those that containers read anew.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt aio generation.texts mariadb
+    """
+    return _wanted(service).texts_digest
+
+
 def diff(service: str) -> dict[str, str]:
     """Return what the wanted generation changes against the one in use, secrets hidden.
 

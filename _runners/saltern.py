@@ -27,6 +27,8 @@ from saltern.run import (
     lock,
     progress,
     pull,
+    rings,
+    rotation,
     saved_plans,
     schedule,
     screen,
@@ -38,7 +40,6 @@ from saltern.run import plan as plans
 from saltern.run import status as state
 from saltern.run.fleet import RolloutError, Run
 from saltern.run.progress import Phase
-from saltern.service import templates
 from saltern.tls import store as certs
 
 Shown = dict[str, Any]
@@ -319,25 +320,17 @@ def rotate_fernet(
             return _shown("rotated", {"keys": 0, "hosts": []})
         run = _run([service], None)
         acting = kept.acting("the schedule" if due else "the master")
-        calls = {host: {} for host in run.services[service].hosts}
+        hosts = list(run.services[service].hosts)
         with acting, _changing(again, f"Rotate the {secret} of {service}", cloud) as changed:
-            run.fleet.ask(_phase("preflight"), "saltern.facts", calls, 120)
+            run.fleet.ask(_phase("preflight"), "saltern.facts", {one: {} for one in hosts}, 120)
+            ring = rotation.Rotation(service, secret, declared, (service,))
             path = inventory.secrets_file(__opts__)
-            stored = secrets.read(path)
-            size = templates.resolve(declared.get("size", 3), {"options": cloud.options(service)})
-            ring = secrets.rotate(stored[service][secret], int(size))
-            stored[service][secret] = ring
-            secrets.write(path, stored)
-            changed += calls
+            keys = rings.rotate(run, _phase("deliver"), path, ring, 120)
+            changed += hosts
             _touch(marker)
-            for name, one in cloud.catalog[service].get("keyrings", {}).items():
-                if one["secret"] == secret:
-                    state = {"fun": "keyring.present", "name": name, "service": service}
-                    call = dict.fromkeys(calls, state)
-                    run.fleet.call(_phase("deliver"), "state.single", call, 120)
     except _ENDED as error:
         return _failed("Rotate the keys", error, again)
-    return _shown("rotated", {"keys": len(ring), "hosts": list(calls)})
+    return _shown("rotated", {"keys": keys, "hosts": hosts})
 
 
 def renew_certificates(days: float = _SOON_DAYS) -> Shown:

@@ -10,7 +10,7 @@ from saltern.run import plan
 
 
 def present(name: str, patience: float = 300) -> dict[str, Any]:
-    """Keep the database of a service, with its user and the user's password from the secrets.
+    """Keep the database of a service, with its user and the user's password from the secrets, or two of them.
 
     :param name: Name of the formula; its ``service.yml`` names the database.
     :param patience: Seconds in which a server that is away may come back, as long as it may take to start.

@@ -6,6 +6,7 @@ import copy
 import os
 import signal
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from saltern.cloud.view import host_view
 from saltern.images.names import images_of
 from saltern.images.options import Options
 from saltern.images.workshop import Workshop, failure
-from saltern.service import certificates, generation, scope, states
+from saltern.service import certificates, generation, scope, states, tasks, templates
 from saltern.tls import authority
 from saltern.tls import store as certificate_store
 
@@ -137,6 +138,8 @@ class Deployment:
         found = []
         for body in states.states(self.service, view, context).values():
             for function, arguments in body.items():
+                if function == "accounts.present":
+                    self._tell(formula, context)
                 if function != "container.running":
                     continue
                 spec = {key: value for one in arguments for key, value in one.items()}
@@ -151,6 +154,13 @@ class Deployment:
         places += [root / "_common" for root in self._roots]
         found = (place / name for place in places if (place / name).is_file())
         return next((path.read_text() for path in found), None)
+
+    def _tell(self, formula: dict[str, Any], context: scope.Context) -> None:
+        """Do what the state ``accounts.present`` does after its marker."""
+        for task in tasks.of_phase(formula, "accounts").values():
+            command = templates.resolve(task["command"], context)
+            done = self._call("container.exec", task["container"], command)
+            assert done["retcode"] in task.get("accepts", [0]), done
 
     def _certificates(self, made: model.Cloud) -> dict[str, str]:
         """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""
@@ -192,6 +202,42 @@ def deliver(view: dict[str, Any], service: str, folder: Path) -> None:
     own.mkdir(parents=True, exist_ok=True)
     for name, (text, mode) in certificates.delivery(view, service).items():
         files.write(own / name, text, mode, view["formulas"][service]["uid"])
+
+
+class Asking:
+    """A client that asks without pause, in a thread, as long as the block lasts.
+
+    :param ask: Asks once; an exception is kept in :attr:`errors`.
+    """
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.answers = 0
+        self.errors: list[str] = []
+
+    def __enter__(self) -> Asking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def again(self) -> None:
+        """Wait until it has been answered once more."""
+        before = self.answers
+        until(lambda: self.answers > before + 1, "the client is answered")
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._ask()
+                self.answers += 1
+            except Exception as error:
+                self.errors.append(repr(error))
+                time.sleep(0.05)
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:

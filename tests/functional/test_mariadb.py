@@ -8,7 +8,7 @@ import clouds
 import pymysql
 import pytest
 
-from .services import HOST, NAMESPACE, Deployment, until
+from .services import HOST, NAMESPACE, Asking, Deployment, until
 
 SMALL = {"buffer_pool_mb": 32, "log_file_mb": 32, "gcache_mb": 16}
 EMPTY = "00000000-0000-0000-0000-000000000000"
@@ -64,6 +64,33 @@ def test_data_and_cluster_survive_a_crash_a_stop_and_a_new_password(mariadb: Dep
     for secret in (first, second):
         assert secret not in log + inspected
     assert query("SHOW DATABASES", "", user="monitor") == [("information_schema",)]
+
+
+def test_root_has_two_passwords_while_its_own_is_rotated(mariadb: Deployment) -> None:
+    old, new = "it's \\ old", "new-password"
+    former, retired = {"root_password.former": old}, {"root_password.retired": old}
+    assert mariadb.deploy(SMALL, root_password=old)["result"] is True
+    container = mariadb.api.inspect_container(mariadb.container)["Id"]
+    with Asking(lambda: query("SELECT 1", old)) as holder:
+        result = mariadb.deploy(SMALL, root_password=new, **former)
+        assert result["result"] is True, result["comment"]
+        with Asking(lambda: query("SELECT 1", new)) as other:
+            other.again()
+            # One that starts meanwhile reads the file.
+            mariadb.kill("mariadbd")
+            for one in (holder, other):
+                one.again()
+        refused = [error for error in holder.errors + other.errors if "Access denied" in error]
+        assert not refused
+    assert mariadb.deploy(SMALL, root_password=new, **retired)["result"] is True
+    assert query("SELECT 1", new) == [(1,)]
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        query("SELECT 1", old)
+    mariadb.kill("mariadbd")
+    until(lambda: query("SELECT 1", new), "the server is back")
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        query("SELECT 1", old)
+    assert mariadb.api.inspect_container(mariadb.container)["Id"] == container
 
 
 def test_a_record_of_the_cluster_that_a_power_cut_has_spoilt_is_written_anew(

@@ -7,7 +7,7 @@ from typing import Any
 import pika
 import pytest
 
-from .services import HOST, Deployment, until
+from .services import HOST, Asking, Deployment, until
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -28,9 +28,9 @@ def accepts(rabbitmq: Deployment, password: str) -> bool:
     return done.split()[-1] == "yes"
 
 
-def channel(rabbitmq: Deployment, password: str) -> Any:
+def channel(rabbitmq: Deployment, password: str, user: str = "openstack") -> Any:
     """Return a channel of a client whose messages are confirmed."""
-    login = pika.PlainCredentials("openstack", password)
+    login = pika.PlainCredentials(user, password)
     opened = pika.BlockingConnection(pika.ConnectionParameters(HOST, credentials=login)).channel()
     opened.confirm_delivery()
     return opened
@@ -68,6 +68,43 @@ def test_queues_survive_a_crash_and_a_new_password(rabbitmq: Deployment) -> None
     seen += str(rabbitmq.api.inspect_container(rabbitmq.container))
     for secret in ("first-password", "second-password", cookie):
         assert secret not in seen
+
+
+def test_two_accounts_are_there_while_the_password_is_rotated(rabbitmq: Deployment) -> None:
+    old, new, cookie = "old-password", "new-password", "COOKIE"
+    slot = {"password.slot": 1}
+
+    def sign_in(*login: str) -> None:
+        opened = channel(rabbitmq, *login)
+        opened.basic_publish("", "kept", b"message")
+        opened.connection.close()
+
+    assert rabbitmq.deploy(password=old, erlang_cookie=cookie)["result"] is True
+    container = rabbitmq.api.inspect_container(rabbitmq.container)["Id"]
+    declare(channel(rabbitmq, old), "kept")
+    with Asking(lambda: sign_in(old)) as holder:
+        former = {"password.former": old, **slot}
+        result = rabbitmq.deploy(password=new, erlang_cookie=cookie, **former)
+        assert result["result"] is True, result["comment"]
+        with Asking(lambda: sign_in(new, "openstack2")) as other:
+            other.again()
+            rabbitmq.kill("beam.smp")
+            for one in (holder, other):
+                one.again()
+        refused = [one for one in holder.errors + other.errors if "Authentication" in one]
+        assert not refused
+    retired = {"password.retired": old, **slot}
+    assert rabbitmq.deploy(password=new, erlang_cookie=cookie, **retired)["result"] is True
+    listed = rabbitmq.run("rabbitmqctl", "-q", "--no-table-headers", "list_users")
+    assert [line.split()[0] for line in listed.splitlines()] == ["openstack2"]
+    sign_in(new, "openstack2")
+    # The next one goes back to the first name.
+    assert rabbitmq.deploy(
+        password="third", erlang_cookie=cookie, **{"password.former": new, "password.slot": 0}
+    )["result"]
+    for login in (("third",), (new, "openstack2")):
+        sign_in(*login)
+    assert rabbitmq.api.inspect_container(rabbitmq.container)["Id"] == container
 
 
 def test_what_nobody_will_read_goes_by_itself(rabbitmq: Deployment) -> None:

@@ -31,6 +31,12 @@ _OF_A_SERVER = (
     "drain",
     "reload",
 )
+# Keystone ends all tokens of a user who gets another password.
+_IDENTITY = {
+    "what": "identity",
+    "instead": "write another value into secrets.yml, then orch.deploy: what the service asks of others fails from "
+    "the moment that Keystone has it until the service's containers are replaced",
+}
 # Lists of names, whose order means nothing: joined where data are laid over others.
 _JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
 
@@ -153,9 +159,9 @@ def _of_api(name: str, api: Mapping[str, Any], config_dir: str) -> Formula:
 
 def _secrets(formula: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if "database" in formula:
-        yield "database_password", {}
+        yield "database_password", {"rotate": {"what": "database", "by": "two_passwords"}}
     for user in formula.get("identity", {}).get("users", {}).values():
-        yield user.get("password", "keystone_password"), {}
+        yield user.get("password", "keystone_password"), {"rotate": _IDENTITY}
 
 
 def _task(

@@ -1,4 +1,9 @@
-"""Secrets: what the formulas declare, made once and never overwritten; key rings that rotate."""
+"""Secrets: what the formulas declare, made once and never overwritten; how a rotation changes them.
+
+While a secret is rotated, the file keeps beside ``name``: ``name.former``, the old value, which stays valid; or
+``name.retired``, the old value when it is valid no more, but not yet gone everywhere. ``name.slot`` stays for good: it
+says which of two accounts the value belongs to, of those that are rotated by two accounts.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import os
 import re
 import secrets as random
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -28,6 +33,8 @@ _FERNET_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 # What a value of a kind must match as a whole.
 _PATTERNS = {"hex": "[0-9A-Fa-f]+", "fernet_key": _FERNET_KEY.pattern}
 _ALPHABET = string.ascii_letters + string.digits
+# What stands beside a secret, as `name.former`; no name of a secret has a dot.
+FORMER, RETIRED, SLOT = _BESIDE = ("former", "retired", "slot")
 
 
 def read(path: str | Path) -> Secrets:
@@ -96,6 +103,60 @@ def make(declaration: Mapping[str, Any]) -> Any:
     if kind == "hex":
         return random.token_hex(length // 2)
     return "".join(random.choice(_ALPHABET) for _ in range(length))
+
+
+def renew(stored: Secrets, service: str, name: str, declaration: Mapping[str, Any]) -> Secrets:
+    """Return the secrets with a new value of one, and the old one beside it, which stays valid.
+
+    One whose rotation has begun keeps its values: the rotation goes on with them.
+    """
+    values = dict(stored[service])
+    if not under_way(stored, service, name):
+        values[f"{name}.{FORMER}"] = values[name]
+        values[name] = make(declaration)
+        if declaration["rotate"].get("by") == "two_accounts":
+            values[f"{name}.{SLOT}"] = 1 - values.get(f"{name}.{SLOT}", 0)
+    return {**stored, service: values}
+
+
+def retire(stored: Secrets, service: str, name: str) -> Secrets:
+    """Return the secrets with the old value of one valid no more."""
+    values = dict(stored[service])
+    if f"{name}.{FORMER}" in values:
+        values[f"{name}.{RETIRED}"] = values.pop(f"{name}.{FORMER}")
+    return {**stored, service: values}
+
+
+def end(stored: Secrets, service: str, name: str) -> Secrets:
+    """Return the secrets without the retired value of one."""
+    gone = f"{name}.{RETIRED}"
+    values = {key: value for key, value in stored[service].items() if key != gone}
+    return {**stored, service: values}
+
+
+def under_way(stored: Mapping[str, Mapping[str, Any]], service: str, name: str) -> bool:
+    """Return whether the rotation of a secret has begun and is not finished."""
+    return any(f"{name}.{part}" in stored.get(service, {}) for part in (FORMER, RETIRED))
+
+
+def with_beside(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return some secrets of a service, and what stands beside them."""
+    found = {name: values.get(name) for name in names}
+    beside = [f"{name}.{part}" for name in found for part in _BESIDE]
+    return found | {key: values[key] for key in beside if key in values}
+
+
+def holders(cloud: Cloud, service: str, name: str) -> list[str]:
+    """Return the services that have a secret in their configuration, each after what it requires."""
+    return [
+        one
+        for one in cloud.services
+        if one == service
+        or any(
+            fnmatchcase(f"{service}.{name}", pattern)
+            for pattern in cloud.catalog[one].get("uses_secrets", [])
+        )
+    ]
 
 
 def rotate(ring: Mapping[int, str], size: int) -> dict[int, str]:

@@ -59,7 +59,7 @@ def host_view(
         view["images"]["tags"] = tags
     wanted = secrets.wanted_by(cloud, host)
     view["secrets"] = {
-        service: {name: stored.get(service, {}).get(name) for name in names}
+        service: secrets.with_beside(stored.get(service, {}), names)
         for service, names in wanted.items()
     }
     view["certificates"] = _certificates(cloud, view, host, stored.get("certificates", {}))

@@ -20,6 +20,7 @@ _KEYS: dict[str, dict[str, Any]] = {
     "force": {"type": "string", "description": "The host whose data are kept"},
     "remove": {"type": "string", "description": "The host that leaves the cloud"},
     "days": {"type": "number", "minimum": 0, "description": "Days that certificates stay valid"},
+    "what": {**_NAMES, "description": 'A list of what is rotated, such as ["database"]'},
     "plan": {"type": "string", "description": "The id of a saved plan, in quotes"},
     "backup": {
         "enum": ["yes", "no", True, False],

@@ -369,6 +369,7 @@ class Run:
     :ivar saved: The saved plan that it does, if the command names one.
     :ivar stopped: Hosts whose member of a cluster this run has stopped, in order to start it otherwise.
     :ivar upgrades: The services that an upgrade changes, and no others; None in other runs.
+    :ivar rotations: The secrets that a rotation changes, see :class:`saltern.run.rotation.Rotation`.
     """
 
     fleet: Fleet
@@ -382,6 +383,7 @@ class Run:
     stopped: list[str] = field(default_factory=list)
     leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     upgrades: Upgrades | None = None
+    rotations: list[Any] = field(default_factory=list)
 
     def hosts_of(self, what: str) -> tuple[str, ...]:
         """Return the hosts of this run whose service provides something, such as ``client``."""

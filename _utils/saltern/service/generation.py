@@ -61,6 +61,14 @@ class Generation:
             digest.update(b"" if file.reloadable else f"{header}{file.text}".encode())
         return digest.hexdigest()[:12]
 
+    @property
+    def texts_digest(self) -> str:
+        """Return 12 hex digits that name all texts, also those of reloadable files."""
+        digest = hashlib.sha256()
+        for name, file in sorted(self.files.items()):
+            digest.update(f"\0{name}\0{file.content}".encode())
+        return digest.hexdigest()[:12]
+
 
 def render(
     service: str, formula: Mapping[str, Any], source: templates.Source, context: Mapping[str, Any]

@@ -66,6 +66,8 @@ class Context(dict[str, Any]):
             backend_servers=balanced.servers,
             certificate=lambda name: f"{paths.TLS}/{name}.pem",
             secret=self.secret,
+            former_secret=self.former_secret,
+            broker_account=self.broker_account,
             database_url=self.database_url,
             transport_url=self.transport_url,
             memcached_servers=self.memcached_servers,
@@ -120,22 +122,40 @@ class Context(dict[str, Any]):
 
         :raises SalternError: The service does not declare it, so this host does not have it.
         """
+        known, key = self._secrets_with(name)
+        if known[key] in (None, ""):
+            raise SalternError(
+                f"secret {name!r} has no value: run salt-run saltern.genpwd, or write it into "
+                "secrets.yml if it comes from elsewhere (kind external)"
+            )
+        return _named(known[key], name)
+
+    def former_secret(self, name: str) -> Any:
+        """Return the value that a secret had before and that stays valid while it is rotated; else None.
+
+        :raises SalternError: As for :meth:`secret`.
+        """
+        known, key = self._secrets_with(name)
+        return _named(known.get(f"{key}.former"), name)
+
+    def _secrets_with(self, name: str) -> tuple[Mapping[str, Any], str]:
+        """Return the secrets of the service that a name begins with, and the rest of the name."""
         owner, _, key = name.partition(".")
         known = self._cloud.get("secrets", {}).get(owner, {})
         if key not in known:
             raise SalternError(
                 f"secret {name!r} is not declared in {self._where}: add it to uses_secrets"
             )
-        if known[key] in (None, ""):
-            raise SalternError(
-                f"secret {name!r} has no value: run salt-run saltern.genpwd, or write it into "
-                "secrets.yml if it comes from elsewhere (kind external)"
-            )
-        value = known[key]
-        if isinstance(value, str):
-            value = Secret(value)
-            value.name = name
-        return value
+        return known, key
+
+    def broker_account(self, former: bool = False) -> str:
+        """Return the name of the account with which all services sign in at the broker.
+
+        :param former: Instead, the other of its two names: that of the former password, if there is one.
+        """
+        known = self._cloud["secrets"][provider(self._cloud, "broker")]
+        second = bool(known.get("password.slot")) != former
+        return "openstack2" if second else "openstack"
 
     def database_url(self, service: str | None = None, name: str | None = None) -> str:
         """Return the SQLAlchemy URL of a service's database, through HAProxy."""
@@ -157,7 +177,8 @@ class Context(dict[str, Any]):
         """Return oslo.messaging's URL of all hosts of the broker."""
         broker = provider(self._cloud, "broker")
         password = quote(self.secret(f"{broker}.password"), safe="")
-        return f"rabbit://{','.join(self.servers(broker, scheme=f'openstack:{password}@'))}/"
+        account = f"{self.broker_account()}:{password}@"
+        return f"rabbit://{','.join(self.servers(broker, scheme=account))}/"
 
     def memcached_servers(self) -> str:
         """Return ``address:port`` of all hosts of the cache, comma-separated."""
@@ -234,6 +255,14 @@ class Context(dict[str, Any]):
                 f"{service} does not run in this cloud; {self._where} should require it"
             )
         return facts
+
+
+def _named(value: Any, name: str) -> Any:
+    """Return a secret's value; a text knows its name, for messages."""
+    if isinstance(value, str):
+        value = Secret(value)
+        value.name = name
+    return value
 
 
 class _Services(Mapping[str, Any]):

@@ -61,6 +61,8 @@ def states(
     for name, spec in formula.get("containers", {}).items():
         arguments = container(service, name, spec, cloud, context)
         add(f"Run {name}", "container.running", **arguments)
+    if tasks.of_phase(formula, "accounts"):
+        add(f"Tell {service} its accounts", "accounts.present", name=service)
     if "identity" in cloud["services"][service].get("provides", ()):
         add("Register services, users and endpoints", "catalog.registered", name=service)
     if formula.get("containers"):

@@ -1,0 +1,168 @@
+"""Phases of ``orch.rotate``: secrets get another value, and nobody is refused meanwhile.
+
+The old value stays valid beside the new one until every service has the new one. What is under way is in the secrets
+file, so that the same command goes on after whatever has ended it; see :mod:`saltern.cloud.secrets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from saltern.cloud import secrets
+from saltern.paths import root
+from saltern.run import fleet, inventory, rings, rotation, schedule, upgrades
+from saltern.run.fleet import Run
+from saltern.run.formation import RefusedError
+from saltern.run.orchestration import Orchestration
+from saltern.run.progress import Phase
+
+
+def due(name: str, deadline: float = 600) -> dict[str, Any]:
+    """Decide which secrets are rotated, and refuse what cannot be done; nothing has been changed yet.
+
+    From here on the run has the services that hold one of them, on all their hosts. All must be as the pillar says.
+
+    :param deadline: Seconds a host has for its answer.
+    """
+    with _phase(name) as (phase, ret):
+        run, stored = _run(), secrets.read(_file())
+        named = run.command.get("services", [])
+        run.rotations = rotation.chosen(run.cloud, run.command.get("what", []), named)
+        unfinished = upgrades.read(upgrades.file(root("var", __opts__)))
+        holders = dict.fromkeys(holder for one in run.rotations for holder in one.holders)
+        if between := [one for one in holders if one in unfinished]:
+            raise RefusedError(
+                f"the upgrade of {', '.join(between)} is not finished",
+                "salt-run state.orchestrate orch.upgrade goes on with it",
+            )
+        run.services, run.hosts = _of(run, holders)
+        begun = [
+            holder
+            for one in run.rotations
+            if secrets.under_way(stored, one.service, one.name)
+            for holder in one.holders
+        ]
+        run.ask_plans(phase, deadline)
+        again = "salt-run state.orchestrate orch.deploy, then again"
+        fleet.stop_for(rotation.in_the_way(run.plans, begun, again))
+        ret["comment"] = rotation.text(run.rotations, stored)
+        if __opts__["test"]:
+            ret["result"] = None
+    return ret
+
+
+def made(name: str) -> dict[str, Any]:
+    """Make a new value for each secret of an account, beside the old one, which stays valid."""
+
+    def renewed(stored: secrets.Secrets, one: rotation.Rotation) -> secrets.Secrets:
+        return secrets.renew(stored, one.service, one.name, one.declaration)
+
+    with _phase(name) as (_, ret):
+        _change(ret, "make new values of", "There are new values of", renewed)
+    return ret
+
+
+def retired(name: str, deadline: float = 600) -> dict[str, Any]:
+    """Take the old values for invalid, once all services have the new ones.
+
+    :param deadline: Seconds a host has for its answer.
+    """
+    with _phase(name) as (phase, ret):
+        run = _run()
+        if _accounts(run) and not __opts__["test"]:
+            run.ask_plans(phase, deadline)
+            again = f"the old values stay valid; go on with {run.command.text()}"
+            fleet.stop_for(rotation.in_the_way(run.plans, (), again))
+        _change(
+            ret,
+            "end the old values of",
+            "All services have the new values of",
+            lambda stored, one: secrets.retire(stored, one.service, one.name),
+        )
+    return ret
+
+
+def ended(name: str) -> dict[str, Any]:
+    """Forget the old values, which no provider accepts any more."""
+    with _phase(name) as (_, ret):
+        _change(
+            ret,
+            "forget the old values of",
+            "Nobody accepts the old values any more of",
+            lambda stored, one: secrets.end(stored, one.service, one.name),
+        )
+    return ret
+
+
+def turned(name: str, deadline: float = 600) -> dict[str, Any]:
+    """Rotate rings of keys and bring them to every host of their service; nothing restarts.
+
+    :param deadline: Seconds a host has.
+    """
+    with _phase(name) as (phase, ret):
+        run = _run()
+        turning = [one for one in run.rotations if one.by == "ring"]
+        names = ", ".join(map(str, turning))
+        if not turning:
+            ret["comment"] = "No ring of keys is rotated."
+        elif __opts__["test"]:
+            ret.update(result=None, comment=f"Would rotate {names}.")
+        else:
+            for one in turning:
+                hosts = list(run.cloud.placement[one.service])
+                keys = rings.rotate(run, phase, _file(), one, deadline)
+                ret["changes"][str(one)] = {"keys": keys, "hosts": hosts}
+            ret["comment"] = f"Rotated {names}."
+    return ret
+
+
+def _change(
+    ret: dict[str, Any],
+    would: str,
+    did: str,
+    change: Callable[[secrets.Secrets, rotation.Rotation], secrets.Secrets],
+) -> None:
+    """Change what the secrets file holds of the accounts' secrets, and say so in the return of a state."""
+    chosen = _accounts(_run())
+    names = ", ".join(map(str, chosen))
+    if not chosen:
+        ret["comment"] = "No secret of an account is rotated."
+    elif __opts__["test"]:
+        ret.update(result=None, comment=f"Would {would} {names}.")
+    else:
+        stored = before = secrets.read(_file())
+        for one in chosen:
+            stored = change(stored, one)
+        if stored != before:
+            secrets.write(_file(), stored)
+        ret.update(changes={"secrets": list(map(str, chosen))}, comment=f"{did} {names}.")
+
+
+def _accounts(run: Run) -> list[rotation.Rotation]:
+    return [one for one in run.rotations if one.by in rotation.ACCOUNTS]
+
+
+def _of(run: Run, services: Any) -> tuple[schedule.Graph, list[str]]:
+    """Return some services with all their hosts, and these hosts."""
+    known = schedule.graph(run.cloud)
+    chosen = {name: one for name, one in known.items() if name in services}
+    hosts = {host for one in chosen.values() for host in one.hosts}
+    return chosen, [host for host in run.cloud.hosts if host in hosts]
+
+
+def _file() -> str:
+    return inventory.secrets_file(__opts__)
+
+
+def _orchestration() -> Orchestration:
+    return Orchestration(__opts__, __pillar__, __context__, __low__, __lowstate__)
+
+
+def _phase(name: str) -> AbstractContextManager[tuple[Phase, dict[str, Any]]]:
+    return _orchestration().phase(name)
+
+
+def _run() -> Run:
+    return _orchestration().run
