@@ -26,12 +26,13 @@ def present(name: str) -> dict[str, Any]:
     try:
         told = {"config": __salt__["generation.texts"](name)}
         due = __salt__["once.due"](marker, told, ["config"])
+        changes = {"accounts": next(iter(due.values()), None)}
         if due and __opts__["test"]:
-            ret.update(result=None, changes={"accounts": due["config"]}, comment="Would tell it.")
+            ret.update(result=None, changes=changes, comment="Would tell it.")
         elif due:
             __salt__["phase.run"]("accounts", [name])
             __salt__["once.done"](marker, told, ["config"])
-            ret.update(changes={"accounts": due["config"]}, comment="Told.")
+            ret.update(changes=changes, comment="Told.")
     except CommandExecutionError as error:
         ret.update(result=False, comment=str(error))
     return ret

@@ -1,13 +1,13 @@
 """Phases of ``orch.rotate``: secrets get another value, and nobody is refused meanwhile.
 
-The old value stays valid beside the new one until every service has the new one. What is under way is in the secrets
-file, so that the same command goes on after whatever has ended it; see :mod:`saltern.cloud.secrets`.
+The old value stays valid beside the new one until every service has the new one; where it cannot, that is confirmed
+first. What is under way is in the secrets file, so that the same command goes on after whatever has ended it; see
+:mod:`saltern.cloud.secrets`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from saltern.cloud import secrets
@@ -16,7 +16,8 @@ from saltern.run import fleet, inventory, rings, rotation, schedule, upgrades
 from saltern.run.fleet import Run
 from saltern.run.formation import RefusedError
 from saltern.run.orchestration import Orchestration
-from saltern.run.progress import Phase
+
+here = Orchestration(globals())
 
 
 def due(name: str, deadline: float = 600) -> dict[str, Any]:
@@ -26,8 +27,8 @@ def due(name: str, deadline: float = 600) -> dict[str, Any]:
 
     :param deadline: Seconds a host has for its answer.
     """
-    with _phase(name) as (phase, ret):
-        run, stored = _run(), secrets.read(_file())
+    with here.phase(name) as (phase, ret):
+        run, stored = here.run, secrets.read(_file())
         named = run.command.get("services", [])
         run.rotations = rotation.chosen(run.cloud, run.command.get("what", []), named)
         unfinished = upgrades.read(upgrades.file(root("var", __opts__)))
@@ -47,6 +48,8 @@ def due(name: str, deadline: float = 600) -> dict[str, Any]:
         run.ask_plans(phase, deadline)
         again = "salt-run state.orchestrate orch.deploy, then again"
         fleet.stop_for(rotation.in_the_way(run.plans, begun, again))
+        if gaps := [f"{one}: {one.gap}" for one in run.rotations if one.gap]:
+            here.confirm(phase, "somebody is refused meanwhile", gaps)
         ret["comment"] = rotation.text(run.rotations, stored)
         if __opts__["test"]:
             ret["result"] = None
@@ -54,12 +57,12 @@ def due(name: str, deadline: float = 600) -> dict[str, Any]:
 
 
 def made(name: str) -> dict[str, Any]:
-    """Make a new value for each secret of an account, beside the old one, which stays valid."""
+    """Make a new value for each secret that is no ring, beside the old one, which stays valid if it can."""
 
     def renewed(stored: secrets.Secrets, one: rotation.Rotation) -> secrets.Secrets:
         return secrets.renew(stored, one.service, one.name, one.declaration)
 
-    with _phase(name) as (_, ret):
+    with here.phase(name) as (_, ret):
         _change(ret, "make new values of", "There are new values of", renewed)
     return ret
 
@@ -69,9 +72,9 @@ def retired(name: str, deadline: float = 600) -> dict[str, Any]:
 
     :param deadline: Seconds a host has for its answer.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
-        if _accounts(run) and not __opts__["test"]:
+    with here.phase(name) as (phase, ret):
+        run = here.run
+        if _deployed(run) and not __opts__["test"]:
             run.ask_plans(phase, deadline)
             again = f"the old values stay valid; go on with {run.command.text()}"
             fleet.stop_for(rotation.in_the_way(run.plans, (), again))
@@ -86,7 +89,7 @@ def retired(name: str, deadline: float = 600) -> dict[str, Any]:
 
 def ended(name: str) -> dict[str, Any]:
     """Forget the old values, which no provider accepts any more."""
-    with _phase(name) as (_, ret):
+    with here.phase(name) as (_, ret):
         _change(
             ret,
             "forget the old values of",
@@ -101,8 +104,8 @@ def turned(name: str, deadline: float = 600) -> dict[str, Any]:
 
     :param deadline: Seconds a host has.
     """
-    with _phase(name) as (phase, ret):
-        run = _run()
+    with here.phase(name) as (phase, ret):
+        run = here.run
         turning = [one for one in run.rotations if one.by == "ring"]
         names = ", ".join(map(str, turning))
         if not turning:
@@ -124,11 +127,11 @@ def _change(
     did: str,
     change: Callable[[secrets.Secrets, rotation.Rotation], secrets.Secrets],
 ) -> None:
-    """Change what the secrets file holds of the accounts' secrets, and say so in the return of a state."""
-    chosen = _accounts(_run())
+    """Change what the secrets file holds of the secrets that are deployed, and say so in the return of a state."""
+    chosen = _deployed(here.run)
     names = ", ".join(map(str, chosen))
     if not chosen:
-        ret["comment"] = "No secret of an account is rotated."
+        ret["comment"] = "Rings of keys alone are rotated."
     elif __opts__["test"]:
         ret.update(result=None, comment=f"Would {would} {names}.")
     else:
@@ -140,8 +143,9 @@ def _change(
         ret.update(changes={"secrets": list(map(str, chosen))}, comment=f"{did} {names}.")
 
 
-def _accounts(run: Run) -> list[rotation.Rotation]:
-    return [one for one in run.rotations if one.by in rotation.ACCOUNTS]
+def _deployed(run: Run) -> list[rotation.Rotation]:
+    """Return the secrets that a deployment brings to the services."""
+    return [one for one in run.rotations if one.by != "ring"]
 
 
 def _of(run: Run, services: Any) -> tuple[schedule.Graph, list[str]]:
@@ -154,15 +158,3 @@ def _of(run: Run, services: Any) -> tuple[schedule.Graph, list[str]]:
 
 def _file() -> str:
     return inventory.secrets_file(__opts__)
-
-
-def _orchestration() -> Orchestration:
-    return Orchestration(__opts__, __pillar__, __context__, __low__, __lowstate__)
-
-
-def _phase(name: str) -> AbstractContextManager[tuple[Phase, dict[str, Any]]]:
-    return _orchestration().phase(name)
-
-
-def _run() -> Run:
-    return _orchestration().run

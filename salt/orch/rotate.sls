@@ -4,7 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
-    - takes: [what, services, wait]
+    - takes: [what, services, wait, confirm]
 
 Take the lock of the cloud:
   rollout.locked: []

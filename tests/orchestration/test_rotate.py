@@ -13,6 +13,8 @@ import yaml
 from .conftest import HOSTS, Cloud, Result, until
 
 OLD = "old-1Zq8sWm3nVt5xKp7rLb2"
+RING = {0: "A" * 43 + "=", 1: "B" * 43 + "="}
+SECRETS = {"password": OLD, "stone": "stone-stone", "seal": "seal-seal-seal", "ring": RING}
 # Who keeps the accounts: its file says which passwords are valid.
 VAULT = {
     "summary": "Keeps accounts",
@@ -21,8 +23,10 @@ VAULT = {
     "secrets": {
         "password": {"rotate": {"what": "database", "by": "two_passwords"}},
         "stone": {"rotate": {"what": "stone", "instead": "write another one by hand"}},
-        "plain": {},
+        "seal": {"rotate": {"what": "seal", "by": "replaced", "gap": "letters are returned"}},
+        "ring": {"kind": "fernet_ring", "size": 3, "rotate": {"what": "ring", "by": "ring"}},
     },
+    "keyrings": {"keys": {"secret": "ring", "target": "/keys"}},
 }
 VAULT_SLS = """
 {%- set known = pillar['cloud']['secrets']['vault'] %}
@@ -30,6 +34,12 @@ Write the accounts:
   file.managed:
     - name: {{ opts['root'] }}/vault
     - contents: {{ [known['password'], known.get('password.former', '')] | join(' ') | trim }}
+    - show_changes: False
+
+Write the seal:
+  file.managed:
+    - name: {{ opts['root'] }}/seal
+    - contents: {{ known['seal'] }}
     - show_changes: False
 """
 # Who signs in with it. It waits on a host that holds it, after its own change.
@@ -95,13 +105,14 @@ def rotated(cloud) -> Iterator[Rotated]:
         (home / "init.sls").write_text(sls)
     one = Rotated(cloud)
     before = one.file.read_text()
-    vault = {"password": OLD, "stone": "stone-stone", "plain": "plain-plain"}
-    one.file.write_text(yaml.safe_dump(yaml.safe_load(before) | {"vault": vault}))
+    one.file.write_text(yaml.safe_dump(yaml.safe_load(before) | {"vault": SECRETS}))
     one.set_pillar()
     deployed = cloud.deploy()
     assert deployed.code == 0, deployed.err
     yield one
     one.file.write_text(before)
+    for path in cloud.folder.glob("minions/*/var/keyrings"):
+        shutil.rmtree(path)
     for name in homes:
         shutil.rmtree(cloud.folder / "formulas" / name)
 
@@ -116,7 +127,7 @@ def test_all_have_the_new_value_before_the_old_one_ends(rotated):
     result = rotated.rotate(what=["database"])
     assert result.code == 0, result.err
     new = rotated.stored()["password"]
-    assert new != OLD and set(rotated.stored()) == {"password", "stone", "plain"}
+    assert new != OLD and rotated.stored().keys() == SECRETS.keys()
     assert rotated.written("vault") == rotated.written("client") == dict.fromkeys(HOSTS, new)
     # The accounts first, then who uses them, then the end of the old one.
     applied = [services for services, _ in rotated.cloud.jobs("state.sls")]
@@ -160,10 +171,48 @@ def test_the_old_value_stays_valid_where_a_service_does_not_take_the_new_one(rot
     assert rotated.written("vault") == rotated.written("client")
 
 
+def test_a_ring_of_keys_is_rotated_on_all_hosts_or_none(rotated):
+    def delivered() -> list[dict[str, str]]:
+        folders = [
+            rotated.cloud.folder / f"minions/{host}/var/keyrings/vault/keys" for host in HOSTS
+        ]
+        return [{one.name: one.read_text() for one in path.glob("*")} for path in folders]
+
+    with rotated.cloud.silent("three"):
+        refused = rotated.rotate(what=["ring"])
+    assert refused.code == 1 and "three" in refused.last_block
+    assert rotated.stored()["ring"] == RING
+    result = rotated.rotate(what=["ring"])
+    assert result.code == 0, result.err
+    ring = rotated.stored()["ring"]
+    assert (sorted(ring), ring[2], ring[1]) == ([0, 1, 2], RING[0], RING[1])
+    assert delivered() == [{str(number): key for number, key in ring.items()}] * len(HOSTS)
+
+
+def test_where_somebody_is_refused_it_is_told_and_confirmed(rotated):
+    before = rotated.file.read_text()
+    refused = rotated.rotate(what=["seal"])
+    assert refused.code == 1
+    assert "vault.seal: letters are returned" in refused.err
+    assert '"confirm": "yes"' in refused.last_block
+    assert "letters are returned" in rotated.rotate("test=True", what=["seal"]).err
+    assert rotated.file.read_text() == before
+    assert rotated.rotate(what=["seal"], confirm="yes").code == 0
+    new = rotated.stored()["seal"]
+    assert new != "seal-seal-seal" and rotated.written("seal") == dict.fromkeys(HOSTS, new)
+    assert rotated.stored().keys() == SECRETS.keys()
+
+
 @pytest.mark.parametrize(
     ("pillar", "words"),
     [
-        ({}, ["what is rotated is not named", "certificates, database, stone"]),
+        (
+            {},
+            [
+                "what is rotated is not named",
+                "certificates, database, passwords, ring, seal, stone",
+            ],
+        ),
         ({"what": ["databas"]}, ["databas", "database"]),
         ({"what": ["stone"]}, ["vault.stone", "write another one by hand"]),
         ({"what": ["database"], "services": ["client"]}, ["client has no secret for database"]),

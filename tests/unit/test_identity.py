@@ -75,3 +75,23 @@ def test_further_services_users_roles_and_domains() -> None:
     assert wanted["domains"] == [{"name": "heat", "description": "Stacks"}]
     [user] = wanted["users"]
     assert (user["domain"], user["password"]) == ("heat", "other")
+
+
+def test_two_users_overlap_while_a_password_is_rotated_and_then_the_old_one_goes() -> None:
+    context = _context(users={"heat": {}})
+    known = context._cloud["secrets"]["heat"]
+
+    def names(kind: str) -> list[str]:
+        return [user["name"] for user in identity.wanted(context)[kind]]
+
+    assert (names("users"), names("retired_users")) == (["heat"], [])
+    known |= {"keystone_password.former": "old", "keystone_password.slot": 1}
+    new, old = identity.wanted(context)["users"]
+    assert (new["name"], new["password"]) == ("heat2", "heat-secret")
+    assert (old["name"], old["password"], old["roles"]) == ("heat", "old", new["roles"])
+    known["keystone_password.retired"] = known.pop("keystone_password.former")
+    assert (names("users"), names("retired_users")) == (["heat2"], ["heat"])
+    # The next rotation goes back to the first name.
+    del known["keystone_password.retired"]
+    known |= {"keystone_password.former": "second", "keystone_password.slot": 0}
+    assert (names("users"), names("retired_users")) == (["heat", "heat2"], [])

@@ -44,6 +44,7 @@ def test_a_word_chooses_secrets_and_all_who_hold_them(cloud):
     assert (str(one), one.holders) == ("api.database_password", ("api", "worker"))
     both = rotation.chosen(cloud, ["database", "broker"], [])
     assert sorted(map(str, both)) == ["api.database_password", "rabbit.password"]
+    assert rotation.chosen(cloud, ["passwords"], []) == both
     (ring,) = rotation.chosen(cloud, ["keys"], ["api"])
     assert (ring.by, ring.size(cloud)) == ("ring", 5)
 
@@ -51,12 +52,16 @@ def test_a_word_chooses_secrets_and_all_who_hold_them(cloud):
 @pytest.mark.parametrize(
     ("what", "services", "words"),
     [
-        ([], [], "not named; pillar:what takes broker, certificates, cookie, database, keys"),
+        (
+            [],
+            [],
+            "not named; pillar:what takes broker, certificates, cookie, database, keys, passwords",
+        ),
         (["databse"], [], "database"),
         (["database"], ["rabbit"], "rabbit has no secret for database; api has"),
-        (["cookie"], [], "rabbit.cookie is not rotated"),
+        (["cookie"], [], "rabbit.cookie is not rotated by this"),
         (["certificates"], [], "certificates are not rotated"),
-        (["database", "cookie"], [], "rabbit.cookie is not rotated"),
+        (["database", "cookie"], [], "rabbit.cookie is not rotated by this"),
     ],
 )
 def test_what_cannot_be_rotated_is_refused_by_name(cloud, what, services, words):
@@ -102,6 +107,14 @@ def test_two_accounts_take_turns():
         slots.append(stored["rabbit"]["password.slot"])
         stored = secrets.end(secrets.retire(stored, "rabbit", "password"), "rabbit", "password")
     assert slots == [1, 0, 1]
+
+
+def test_what_cannot_be_valid_twice_is_retired_at_once():
+    declaration = {"rotate": {"what": "seal", "by": "replaced", "gap": "letters are returned"}}
+    begun = secrets.renew({"api": {"seal": OLD}}, "api", "seal", declaration)
+    assert begun["api"]["seal.retired"] == OLD and begun["api"]["seal"] != OLD
+    assert secrets.renew(begun, "api", "seal", declaration) == begun
+    assert set(secrets.end(begun, "api", "seal")["api"]) == {"seal"}
 
 
 def test_a_host_gets_what_stands_beside_its_secrets():

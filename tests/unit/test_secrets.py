@@ -66,6 +66,13 @@ def test_what_is_made_can_be_used():
     assert secrets.problems(CATALOG, filled, "/s.yml") == []
 
 
+def test_a_renamed_secret_keeps_its_value():
+    catalog = {"nova": {"secrets": {"password": {"formerly": "passwd"}, "key": {}}}}
+    filled, added = secrets.fill(catalog, {"nova": {"passwd": "kept-value"}})
+    assert filled["nova"]["password"] == "kept-value"
+    assert added == ["nova.password", "nova.key"]
+
+
 def test_what_can_be_used_is_no_problem_nor_is_what_is_missing():
     assert secrets.problems(CATALOG, {"nova": GOOD}, "/s.yml") == []
     assert secrets.problems(CATALOG, {"nova": {"password": None}}, "/s.yml") == []

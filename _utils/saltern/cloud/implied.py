@@ -31,12 +31,6 @@ _OF_A_SERVER = (
     "drain",
     "reload",
 )
-# Keystone ends all tokens of a user who gets another password.
-_IDENTITY = {
-    "what": "identity",
-    "instead": "write another value into secrets.yml, then orch.deploy: what the service asks of others fails from "
-    "the moment that Keystone has it until the service's containers are replaced",
-}
 # Lists of names, whose order means nothing: joined where data are laid over others.
 _JOINED = {"requires", "after", "uses_secrets", "namespaces", "exclude_groups", "volumes", "tmpfs"}
 
@@ -161,7 +155,13 @@ def _secrets(formula: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
     if "database" in formula:
         yield "database_password", {"rotate": {"what": "database", "by": "two_passwords"}}
     for user in formula.get("identity", {}).get("users", {}).values():
-        yield user.get("password", "keystone_password"), {"rotate": _IDENTITY}
+        yield (
+            user.get("password", "keystone_password"),
+            {
+                # Keystone ends all tokens of a user who gets another password.
+                "rotate": {"what": "identity", "by": "two_accounts"}
+            },
+        )
 
 
 def _task(

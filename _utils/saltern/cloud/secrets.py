@@ -78,7 +78,7 @@ def declared(catalog: Catalog) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def fill(catalog: Catalog, stored: Secrets) -> tuple[Secrets, list[str]]:
-    """Return the secrets with every missing one made, and the names of those.
+    """Return the secrets with every missing one made, and the names of those; a renamed one keeps its value.
 
     :param catalog: Every service whose secrets are wanted.
     :param stored: What there is; no value of it is changed.
@@ -87,7 +87,7 @@ def fill(catalog: Catalog, stored: Secrets) -> tuple[Secrets, list[str]]:
     for service, name, declaration in declared(catalog):
         values = filled.setdefault(service, {})
         if declaration.get("kind") != "external" and values.get(name) in (None, ""):
-            values[name] = make(declaration)
+            values[name] = values.get(declaration.get("formerly")) or make(declaration)
             added.append(f"{service}.{name}")
     return filled, added
 
@@ -106,15 +106,16 @@ def make(declaration: Mapping[str, Any]) -> Any:
 
 
 def renew(stored: Secrets, service: str, name: str, declaration: Mapping[str, Any]) -> Secrets:
-    """Return the secrets with a new value of one, and the old one beside it, which stays valid.
+    """Return the secrets with a new value of one, and the old one beside it, which stays valid if it can.
 
     One whose rotation has begun keeps its values: the rotation goes on with them.
     """
     values = dict(stored[service])
     if not under_way(stored, service, name):
-        values[f"{name}.{FORMER}"] = values[name]
+        by = declaration["rotate"]["by"]
+        values[f"{name}.{RETIRED if by == 'replaced' else FORMER}"] = values[name]
         values[name] = make(declaration)
-        if declaration["rotate"].get("by") == "two_accounts":
+        if by == "two_accounts":
             values[f"{name}.{SLOT}"] = 1 - values.get(f"{name}.{SLOT}", 0)
     return {**stored, service: values}
 

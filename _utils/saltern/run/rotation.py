@@ -20,7 +20,8 @@ _ELSEWHERE = {
     "certificates": "salt-run state.orchestrate orch.certificates pillar='{\"days\": 100000}' makes all "
     "of the cloud's own anew; nothing restarts"
 }
-ACCOUNTS = ("two_passwords", "two_accounts")
+# A word for several.
+_TOGETHER = {"passwords": ("database", "broker", "identity")}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Rotation:
         """How it is rotated, see ``rotate`` in a ``service.yml``."""
         return self.declaration["rotate"]["by"]
 
+    @property
+    def gap(self) -> str:
+        """Who is refused until all have the new value; nothing if nobody is."""
+        return self.declaration["rotate"].get("gap", "")
+
     def size(self, cloud: Cloud) -> int:
         """Return how many keys a ring keeps."""
         names = {"options": cloud.options(self.service)}
@@ -61,12 +67,12 @@ def chosen(cloud: Cloud, what: Sequence[str], services: Iterable[str]) -> list[R
     services = list(services)
     known = words(cloud)
     if not what:
-        raise RolloutError(
-            [Failure(f"what is rotated is not named; pillar:what takes {', '.join(known)}")]
-        )
-    wrong = [problems.unknown("pillar:what", one, known, "word") for one in what]
-    if found := [str(one) for name, one in zip(what, wrong, strict=True) if name not in known]:
-        raise RolloutError([Failure(one) for one in found])
+        reason = f"what is rotated is not named; pillar:what takes {', '.join(known)}"
+        raise RolloutError([Failure(reason)])
+    if unknown := [one for one in what if one not in known]:
+        wrong = [problems.unknown("pillar:what", one, known, "word") for one in unknown]
+        raise RolloutError([Failure(str(one)) for one in wrong])
+    what = [word for one in what for word in _TOGETHER.get(one, (one,))]
     declared = [one for one in _declared(cloud) if one.declaration["rotate"]["what"] in what]
     mine = [one for one in declared if one.service in (services or cloud.services)]
     _refuse(what, services, declared, mine)
@@ -75,7 +81,9 @@ def chosen(cloud: Cloud, what: Sequence[str], services: Iterable[str]) -> list[R
 
 def words(cloud: Cloud) -> list[str]:
     """Return what a command can name."""
-    return sorted({*_ELSEWHERE, *(one.declaration["rotate"]["what"] for one in _declared(cloud))})
+    return sorted(
+        {*_ELSEWHERE, *_TOGETHER, *(one.declaration["rotate"]["what"] for one in _declared(cloud))}
+    )
 
 
 def _declared(cloud: Cloud) -> list[Rotation]:
@@ -105,8 +113,9 @@ def _refuse(
             wrong.append(Failure(reason, remedy="Leave it out of services"))
     for one in mine:
         if instead := one.declaration["rotate"].get("instead"):
-            word = one.declaration["rotate"]["what"]
-            wrong.append(Failure(f"{word}: {one} is not rotated by a command", remedy=instead))
+            wrong.append(Failure(f"{one} is not rotated by this command", remedy=instead))
+    if not mine and not wrong:
+        wrong = [Failure(f"no service of this cloud has a secret for {', '.join(what)}")]
     if wrong:
         raise RolloutError(wrong)
 
@@ -137,7 +146,7 @@ def text(rotations: Sequence[Rotation], stored: Mapping[str, Mapping[str, Any]])
     begun = [str(one) for one in rotations if secrets.under_way(stored, one.service, one.name)]
     new = [str(one) for one in rotations if str(one) not in begun]
     holders = dict.fromkeys(
-        holder for one in rotations if one.by in ACCOUNTS for holder in one.holders
+        holder for one in rotations if one.by != "ring" for holder in one.holders
     )
     said = [
         f"Goes on with {', '.join(begun)}." if begun else "",

@@ -29,6 +29,7 @@ def wanted(context: Context, prune: bool = False) -> dict[str, Any]:
     projects: dict[tuple[str, str], str] = {(PROJECT, DOMAIN): "Users of the services"}
     domains: dict[str, str] = {}
     users: list[dict[str, Any]] = []
+    retired: list[dict[str, str]] = []
     services: list[dict[str, Any]] = []
     for name, facts in context["services"].items():
         entry = facts["identity"]
@@ -37,6 +38,7 @@ def wanted(context: Context, prune: bool = False) -> dict[str, Any]:
         projects.update({(one, DOMAIN): text for one, text in entry.get("projects", {}).items()})
         services += _services(name, entry, context)
         users += _users(name, entry, context)
+        retired += _retired(name, entry, context)
     for user in users:
         roles.update((role["role"], None) for role in user["roles"])
     return {
@@ -53,6 +55,7 @@ def wanted(context: Context, prune: bool = False) -> dict[str, Any]:
             for (one, domain), text in projects.items()
         ],
         "users": users,
+        "retired_users": retired,
         "services": services,
         "prune": prune,
     }
@@ -73,16 +76,34 @@ def _services(name: str, entry: Mapping[str, Any], context: Context) -> Iterator
 
 
 def _users(name: str, entry: Mapping[str, Any], context: Context) -> Iterator[dict[str, Any]]:
-    """Yield the users of a formula, with passwords and roles."""
+    """Yield the users of a formula, with passwords and roles; of one whose password is rotated, two."""
     for user, data in entry.get("users", {}).items():
-        password = data.get("password", "keystone_password")
-        yield {
-            "name": user,
-            "domain": data.get("domain", DOMAIN),
-            "description": data.get("description", f"Service {name}"),
-            "password": context["secret"](f"{name}.{password}"),
-            "roles": [
-                {"role": role, "project": PROJECT} if isinstance(role, str) else dict(role)
-                for role in data.get("roles", [PROJECT])
-            ],
-        }
+        secret = _secret(name, data)
+        former = context["former_secret"](secret)
+        for old, password in ((False, context["secret"](secret)), (True, former)):
+            if password:
+                yield {
+                    "name": context["account"](user, secret, former=old),
+                    "domain": data.get("domain", DOMAIN),
+                    "description": data.get("description", f"Service {name}"),
+                    "password": password,
+                    "roles": [
+                        {"role": role, "project": PROJECT} if isinstance(role, str) else dict(role)
+                        for role in data.get("roles", [PROJECT])
+                    ],
+                }
+
+
+def _retired(name: str, entry: Mapping[str, Any], context: Context) -> Iterator[dict[str, str]]:
+    """Yield the users of a formula that a rotation has replaced, and that nobody is any more."""
+    for user, data in entry.get("users", {}).items():
+        secret = _secret(name, data)
+        if context["is_retired"](secret):
+            yield {
+                "name": context["account"](user, secret, former=True),
+                "domain": data.get("domain", DOMAIN),
+            }
+
+
+def _secret(name: str, user: Mapping[str, Any]) -> str:
+    return f"{name}.{user.get('password', 'keystone_password')}"

@@ -67,7 +67,8 @@ class Context(dict[str, Any]):
             certificate=lambda name: f"{paths.TLS}/{name}.pem",
             secret=self.secret,
             former_secret=self.former_secret,
-            broker_account=self.broker_account,
+            account=self.account,
+            is_retired=self.is_retired,
             database_url=self.database_url,
             transport_url=self.transport_url,
             memcached_servers=self.memcached_servers,
@@ -138,6 +139,11 @@ class Context(dict[str, Any]):
         known, key = self._secrets_with(name)
         return _named(known.get(f"{key}.former"), name)
 
+    def is_retired(self, name: str) -> bool:
+        """Return whether the former value of a secret has just ended: its account is to go."""
+        known, key = self._secrets_with(name)
+        return f"{key}.retired" in known
+
     def _secrets_with(self, name: str) -> tuple[Mapping[str, Any], str]:
         """Return the secrets of the service that a name begins with, and the rest of the name."""
         owner, _, key = name.partition(".")
@@ -148,14 +154,16 @@ class Context(dict[str, Any]):
             )
         return known, key
 
-    def broker_account(self, former: bool = False) -> str:
-        """Return the name of the account with which all services sign in at the broker.
+    def account(self, name: str, secret: str, former: bool = False) -> str:
+        """Return the name of the account that a secret belongs to, of the two that take turns when it is rotated.
 
-        :param former: Instead, the other of its two names: that of the former password, if there is one.
+        :param name: Name of the first one.
+        :param secret: Name of the secret.
+        :param former: Instead, the other one: that of the former value, if there is one.
         """
-        known = self._cloud["secrets"][provider(self._cloud, "broker")]
-        second = bool(known.get("password.slot")) != former
-        return "openstack2" if second else "openstack"
+        known, key = self._secrets_with(secret)
+        second = bool(known.get(f"{key}.slot")) != former
+        return f"{name}2" if second else name
 
     def database_url(self, service: str | None = None, name: str | None = None) -> str:
         """Return the SQLAlchemy URL of a service's database, through HAProxy."""
@@ -177,7 +185,7 @@ class Context(dict[str, Any]):
         """Return oslo.messaging's URL of all hosts of the broker."""
         broker = provider(self._cloud, "broker")
         password = quote(self.secret(f"{broker}.password"), safe="")
-        account = f"{self.broker_account()}:{password}@"
+        account = f"{self.account('openstack', f'{broker}.password')}:{password}@"
         return f"rabbit://{','.join(self.servers(broker, scheme=account))}/"
 
     def memcached_servers(self) -> str:
