@@ -2,7 +2,8 @@
 %%
 %% Every five seconds it writes what it sees, a line for the health check. It ends a node that Mnesia has parted from
 %% others which it reaches: that is what is left when a node was frozen for longer than net_ticktime, and nothing else
-%% heals it. It gives streams the copies that they lack, as RabbitMQ does for quorum queues alone.
+%% heals it. It takes a new cookie from the file, since a node that restarts for it could not join those that have the old
+%% one: nodes that know each other stay together, and who comes next is asked for the new one. It gives streams the copies that they lack, as RabbitMQ does for quorum queues alone.
 -module(saltern_watch).
 -export([start/1, best/1, lacking/3]).
 
@@ -21,7 +22,7 @@ start([File]) ->
 
 loop(#{round := Round} = Seen) ->
     Next =
-        try look(Seen)
+        try cookie(), look(Seen)
         catch Class:Reason ->
             report("unknown: ~0p", [{Class, Reason}]),
             Seen
@@ -42,6 +43,11 @@ raft(Seen, true) ->
 raft(Seen, false) ->
     report("starting, or paused as it does not see most of the members", []),
     Seen#{parted := 0}.
+
+cookie() ->
+    {ok, Text} = file:read_file(filename:join(os:getenv("HOME"), ".erlang.cookie")),
+    Wanted = binary_to_atom(string:trim(Text), latin1),
+    Wanted =:= erlang:get_cookie() orelse erlang:set_cookie(Wanted).
 
 compare(#{parted := Before} = Seen, Members) ->
     Own = running(node()),

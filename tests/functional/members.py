@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from saltern.run.formation import Actions, actions
 from saltern.run.schedule import clustered
 from saltern.service import generation, scope, states
 
-from .services import NAMESPACE, certify, deliver
+from .services import NAMESPACE, certify, deliver, tell
 
 HOSTS = ("one", "two", "three")
 
@@ -58,6 +59,15 @@ class Members:
         """Return a secret, named ``service.name``."""
         service, _, key = name.partition(".")
         return self._secrets[service][key]
+
+    def renew(self, service: str, name: str) -> None:
+        """Begin to rotate a secret."""
+        declaration = self._catalog[service]["secrets"][name]
+        self._secrets = secrets.renew(self._secrets, service, name, declaration)
+
+    def end(self, service: str, name: str) -> None:
+        """End the old value of a secret."""
+        self._secrets = secrets.retire(self._secrets, service, name)
 
     def cloud(self, hosts: tuple[str, ...] = HOSTS, **pillar: Any) -> model.Cloud:
         """Return the cloud of a pillar on some of the hosts."""
@@ -107,6 +117,8 @@ class Members:
             own = {"digest": written.digest, "path": str(generation.write(folder, written))}
         for body in states.states(service, view, context).values():
             for function, arguments in body.items():
+                if function == "accounts.present":
+                    tell(formula, context, functools.partial(self.call, host, None))
                 if function != "container.running":
                     continue
                 spec = {key: value for one in arguments for key, value in one.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import signal
 import ssl
@@ -94,6 +95,8 @@ class Deployment:
         for spec in self.containers(options, settings, others, **secrets):
             self._loaded.context.clear()
             result = self._loaded.states["container.running"](**spec)
+        if result["result"]:
+            self._tell()
         return result
 
     def containers(
@@ -135,11 +138,10 @@ class Deployment:
         written = generation.render(self.service, formula, self._template, context)
         folder = Path(self._loaded.opts["saltern"]["etc"], "services", self.service)
         path = generation.write(folder, written)
+        self._tell = functools.partial(tell, formula, context, self._call)
         found = []
         for body in states.states(self.service, view, context).values():
             for function, arguments in body.items():
-                if function == "accounts.present":
-                    self._tell(formula, context)
                 if function != "container.running":
                     continue
                 spec = {key: value for one in arguments for key, value in one.items()}
@@ -154,13 +156,6 @@ class Deployment:
         places += [root / "_common" for root in self._roots]
         found = (place / name for place in places if (place / name).is_file())
         return next((path.read_text() for path in found), None)
-
-    def _tell(self, formula: dict[str, Any], context: scope.Context) -> None:
-        """Do what the state ``accounts.present`` does after its marker."""
-        for task in tasks.of_phase(formula, "accounts").values():
-            command = templates.resolve(task["command"], context)
-            done = self._call("container.exec", task["container"], command)
-            assert done["retcode"] in task.get("accepts", [0]), done
 
     def _certificates(self, made: model.Cloud) -> dict[str, str]:
         """Return the certificates that the cloud needs, made once; :attr:`trust` then trusts them."""
@@ -202,6 +197,17 @@ def deliver(view: dict[str, Any], service: str, folder: Path) -> None:
     own.mkdir(parents=True, exist_ok=True)
     for name, (text, mode) in certificates.delivery(view, service).items():
         files.write(own / name, text, mode, view["formulas"][service]["uid"])
+
+
+def tell(formula: dict[str, Any], context: scope.Context, call: Callable[..., Any]) -> None:
+    """Do what the state ``accounts.present`` does where its marker is an older one.
+
+    :param call: Calls an execution function of the host.
+    """
+    for task in tasks.of_phase(formula, "accounts").values():
+        command = templates.resolve(task["command"], context)
+        done = call("container.exec", task["container"], command)
+        assert done["retcode"] in task.get("accepts", [0]), done
 
 
 class Asking:

@@ -107,6 +107,17 @@ def test_two_accounts_are_there_while_the_password_is_rotated(rabbitmq: Deployme
     assert rabbitmq.api.inspect_container(rabbitmq.container)["Id"] == container
 
 
+def test_a_new_cookie_is_taken_while_the_node_runs(rabbitmq: Deployment) -> None:
+    assert rabbitmq.deploy(password="a-password", erlang_cookie="FIRST")["result"] is True
+    container = rabbitmq.api.inspect_container(rabbitmq.container)["Id"]
+    opened = channel(rabbitmq, "a-password")
+    declare(opened, "kept")
+    assert rabbitmq.deploy(password="a-password", erlang_cookie="SECOND")["result"] is True
+    assert "kept\tquorum\trunning" in queues(rabbitmq)
+    opened.basic_publish("", "kept", b"message")
+    assert rabbitmq.api.inspect_container(rabbitmq.container)["Id"] == container
+
+
 def test_what_nobody_will_read_goes_by_itself(rabbitmq: Deployment) -> None:
     assert rabbitmq.deploy(password="a-password", erlang_cookie="COOKIE")["result"] is True
     opened = channel(rabbitmq, "a-password")

@@ -94,6 +94,32 @@ def copies(members: Members, host: str) -> dict[str, int]:
     return {one["name"]: len(one["online"]) for one in listed}
 
 
+def test_a_new_cookie_and_a_new_password_reach_all_nodes_while_they_run(rabbitmq: Members) -> None:
+    made = rabbitmq.cloud(rabbitmq=SMALL)
+    rabbitmq.deploy("rabbitmq", made)
+    declare(rabbitmq, "one", "kept")
+    rabbitmq.renew("rabbitmq", "erlang_cookie")
+    rabbitmq.renew("rabbitmq", "password")
+    for host in HOSTS:
+        rabbitmq.apply(host, made, "rabbitmq")
+        assert running(rabbitmq, host) == set(HOSTS)
+    users = rabbitmq.run("two", "rabbitmq", "rabbitmqctl", "-q", "list_users")
+    assert "openstack\t" in users and "openstack2\t" in users
+
+    # One that starts now is asked for the new cookie; with an older file it would bring back the old user.
+    rabbitmq.end("rabbitmq", "password")
+    rabbitmq.apply("one", made, "rabbitmq")
+    for number, name in rabbitmq.top("two", "rabbitmq"):
+        if name == "beam.smp":
+            os.kill(number, signal.SIGKILL)
+    until(lambda: running(rabbitmq, "one") == set(HOSTS), "the node is back", 300)
+    for host in ("two", "three"):
+        rabbitmq.apply(host, made, "rabbitmq")
+    users = rabbitmq.run("two", "rabbitmq", "rabbitmqctl", "-q", "list_users")
+    assert "openstack\t" not in users and "openstack2\t" in users
+    assert replicas(rabbitmq, "one") == 3
+
+
 def test_a_cluster_is_formed_once_and_changed_one_node_at_a_time(rabbitmq: Members) -> None:
     made = rabbitmq.cloud(rabbitmq=SMALL)
     assert rabbitmq.deploy("rabbitmq", made).prepare == {"one": {"form": ["rabbitmq"]}}
