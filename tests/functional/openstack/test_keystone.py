@@ -115,22 +115,6 @@ def test_rotation_of_token_keys_replaces_nothing(kept_cloud: SmallCloud) -> None
     assert cloud.container_id("keystone-api") == container
 
 
-def test_credentials_can_be_migrated_to_a_rotated_key(kept_cloud: SmallCloud) -> None:
-    cloud, token = kept_cloud, kept_cloud.admin_token()
-    user = next(one for one in _get(cloud, token, "users") if one["name"] == "admin")
-    body = {"credential": {"type": "totp", "blob": "SECRETBLOB", "user_id": user["id"]}}
-    made = cloud.request("POST", "/credentials", token, body).body["credential"]
-    # Twice three keys: the key that first encrypted it is gone in the end.
-    for _ in range(3):
-        ring = cloud.secrets["keystone"]["credential_keys"]
-        cloud.secrets["keystone"]["credential_keys"] = secrets.rotate(ring, 3)
-        cloud.deploy("keystone")
-        cloud.run("keystone-manage", "credential_migrate", container="keystone-api")
-    read = cloud.request("GET", f"/credentials/{made['id']}", token).body["credential"]
-    assert read["blob"] == "SECRETBLOB"
-    assert cloud.request("DELETE", f"/credentials/{made['id']}", token).status == 204
-
-
 def test_answers_while_memcached_is_away(small_cloud: SmallCloud) -> None:
     small_cloud.api.stop(PREFIX + "memcached")
     try:

@@ -114,3 +114,19 @@ def test_a_users_password_is_rotated_by_two_users(kept_cloud: SmallCloud) -> Non
     cloud.secrets = secrets.end(cloud.secrets, *secret)
     assert cloud.deploy("keystone", "glance") == {}
     assert old not in json.dumps([changed, ended]) and new not in json.dumps([changed, ended])
+
+
+def test_what_credential_keys_protect_outlives_them(kept_cloud: SmallCloud) -> None:
+    cloud, token = kept_cloud, kept_cloud.admin_token()
+    users = cloud.request("GET", "/users?name=admin", token).body["users"]
+    body = {"credential": {"type": "totp", "blob": "SECRETBLOB", "user_id": users[0]["id"]}}
+    made = cloud.request("POST", "/credentials", token, body).body["credential"]
+    # Three keys, rotated three times: the key that first encrypted it is gone in the end.
+    for _ in range(3):
+        ring = cloud.secrets["keystone"]["credential_keys"]
+        cloud.secrets["keystone"]["credential_keys"] = secrets.rotate(ring, 3)
+        cloud.deploy("keystone")
+        assert list(cloud.salt_call("phase.run", "reencrypt")) == ["keystone"]
+    read = cloud.request("GET", f"/credentials/{made['id']}", token).body["credential"]
+    assert read["blob"] == "SECRETBLOB"
+    assert cloud.request("DELETE", f"/credentials/{made['id']}", token).status == 204
