@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pika
@@ -9,6 +10,8 @@ import pytest
 
 from .services import HOST, Asking, Deployment, until
 
+# A broker that is killed is meant to be away.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
 
