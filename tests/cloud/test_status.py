@@ -56,18 +56,26 @@ def test_a_container_that_is_missing_is_named_and_deployed_again(cloud, well, st
     assert "glance-api" in cloud.containers()
 
 
-@pytest.mark.parametrize(
-    ("container", "service"),
-    [("nova-scheduler", "nova"), ("neutron-ovn-agent", "neutron"), ("cinder-scheduler", "cinder")],
-)
-def test_what_openstack_holds_for_down_is_named(cloud, well, status, container, service):
-    frozen = cloud.docker.containers.get(container)
-    frozen.pause()
-    wanted = f"{service} holds it for down"
+def test_what_openstack_holds_for_down_is_named(cloud, well, status):
+    services = {
+        "nova-scheduler": "nova",
+        "neutron-ovn-agent": "neutron",
+        "cinder-scheduler": "cinder",
+    }
+    frozen = [cloud.docker.containers.get(name) for name in services]
+    for one in frozen:
+        one.pause()
+    wanted = [f"{service} holds it for down" for service in services.values()]
+
+    def named() -> bool:
+        found = status()[1]
+        return all(any(one in finding for finding in found) for one in wanted)
+
     try:
-        eventually(lambda: any(wanted in one for one in status()[1]), 240)
+        eventually(named, 240)
     finally:
-        frozen.unpause()
+        for one in frozen:
+            one.unpause()
 
 
 def test_nova_compute_is_healthy_only_when_it_takes_work(cloud, well):
