@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.host import logs
-from saltern.run import command, findings, history, orphans, plan, status
+from saltern.run import command, findings, history, maintenance, orphans, plan, status
 from saltern.run.progress import count
 
 # Names that are shown one by one.
@@ -67,6 +67,8 @@ _TEXTS = {
     "leftovers": findings.left_text,
     "status": status.text,
     "instances": status.instances_text,
+    "maintenance": maintenance.text,
+    "silenced": findings.silenced_text,
     "findings": findings.text,
     "certificates": status.certificates,
     "logs": logs.text,

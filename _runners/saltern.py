@@ -35,6 +35,7 @@ from saltern.run import (
     starts,
 )
 from saltern.run import history as kept
+from saltern.run import maintenance as resting
 from saltern.run import orphans as left
 from saltern.run import plan as plans
 from saltern.run import status as state
@@ -84,7 +85,7 @@ def plan(
     """
     more: Shown = {}
     try:
-        run, phase = _run(services, hosts, other), _phase("plan")
+        run, phase = _run(services, hosts, other, heeds=True), _phase("plan")
         phase.warn(run.cloud.warnings)
         if save and run.cloud.settings["images"].get("registry"):
             # So that the plan is of the bytes that its run will pull.
@@ -99,6 +100,8 @@ def plan(
         return _failed("See what would change", error, "salt-run saltern.plan")
     stays = findings.of_leftovers(run.leftovers)
     more |= {"leftovers": stays} if stays else {}
+    if run.left_out:
+        more["maintenance"] = list(map(asdict, run.left_out))
     return _shown("plan", run.plans, **more, **_retcode(plans.trusted(run.plans)))
 
 
@@ -135,6 +138,7 @@ def status(
             del answers[host]
             silent.append(fleet.other_code(host))
         stored = certs.read(inventory.certificates_folder(__opts__))
+        at_rest = resting.read(resting.folder(__opts__))
     except _ENDED as error:
         return _failed("See what runs", error, "salt-run saltern.status")
     expiries = certs.expiries(stored, certs.now())
@@ -150,10 +154,15 @@ def status(
         *findings.of_instances(instances),
         *findings.of_certificates(expiries),
     ]
+    quiet = [one for one in found if resting.silenced(at_rest, run.cloud, one["host"], one["name"])]
+    alarms = [one for one in found if one not in quiet]
     shown = [asdict(one) for one in expiries if certificates or one.days < _SOON_DAYS]
     parts: Shown = {} if wanted is None else {"instances": instances}
     parts |= {"certificates": shown} if shown else {}
-    return _shown("status", rows, **parts, findings=found, **_retcode(not found))
+    if at_rest:
+        parts["maintenance"] = list(map(asdict, at_rest))
+    parts |= {"silenced": quiet} if quiet else {}
+    return _shown("status", rows, **parts, findings=alarms, **_retcode(not alarms))
 
 
 def logs(
@@ -379,7 +388,10 @@ def started(host: str) -> Shown:
     """
     waiting = starts.Waiting(Path(root("var", __opts__), "started"))
     try:
-        if _cloud().hosts.get(host, {}).get("deploy_on_start"):
+        at_work = resting.of(resting.read(resting.folder(__opts__)), host)
+        if at_work:
+            _log.info("%s has started and is left alone: %s", host, at_work)
+        elif _cloud().hosts.get(host, {}).get("deploy_on_start"):
             waiting.add(host)
         served = waiting.serve(_deploy_started)
     except _ENDED as error:
@@ -404,6 +416,59 @@ def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
     if done.get("retcode"):
         again = command.text(f"state.orchestrate orch.{name}", pillar)
         raise SalternError(f"{again} failed; run it to see why and to go on")
+
+
+def maintenance(
+    host: str | None = None,
+    reason: str = "",
+    hours: float = 8,
+    services: list[str] | None = None,
+    end: bool = False,
+) -> Shown:
+    """Say that somebody works on a host, or on some of its services; without a host: show what is in maintenance.
+
+    Runs leave it as it is, or refuse to begin (``saltern:maintenance`` of the pillar), and what is not well of
+    it does not count in the status. It ends by itself.
+
+    :param host: Minion id.
+    :param reason: Why; for the others.
+    :param hours: After how many hours it ends.
+    :param services: Names of services of the host; None is the whole host.
+    :param end: End it now.
+    :returns: What is in maintenance now; ``--out json`` prints it as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.maintenance
+        salt-run saltern.maintenance host=compute1 reason='disk change' hours=2
+        salt-run saltern.maintenance host=compute1 end=True
+    """
+    again = "salt-run saltern.maintenance"
+    try:
+        folder = resting.folder(__opts__)
+        if host is not None:
+            cloud, names = _cloud(), services or []
+            given = {} if services is None else {"services": services}
+            fleet.stop_for(progress.of_problems(command.wrong(given, ("services",), "argument")))
+            resting.check(cloud, host, names)
+            typed, title = (
+                (f"{again} host={host} end=True", "End the maintenance")
+                if end
+                else (f"{again} host={host} reason={reason!r} hours={hours}", "Begin a maintenance")
+            )
+            with kept.recorded(__opts__, typed, title, cloud.settings) as changed:
+                if end:
+                    done = resting.end(folder, host, names)
+                else:
+                    who = kept.who(__opts__)
+                    done = resting.begin(folder, host, names, reason, who, hours)
+                changed += [one.name for one in done]
+        now = resting.read(folder)
+    except _ENDED as error:
+        return _failed("Change what is in maintenance", error, again)
+    return _shown("maintenance", list(map(asdict, now)))
 
 
 def history(run: str | int | None = None) -> Shown:
@@ -508,17 +573,23 @@ def _recoveries(cloud: Cloud) -> dict[str, Mapping[str, str]]:
 
 
 def _run(
-    services: list[str] | None, hosts: list[str] | None, other: Mapping[str, Any] | None = None
+    services: list[str] | None,
+    hosts: list[str] | None,
+    other: Mapping[str, Any] | None = None,
+    heeds: bool = False,
 ) -> Run:
     """Return a run that is limited to some services and hosts.
 
     :param other: Further arguments, of which Salt's own alone are good: it would end with 0 without them.
+    :param heeds: Leave out, or refuse, what is in maintenance.
     """
     given = {"services": services, "hosts": hosts, **(other or {})}
     limits = {key: one for key, one in given.items() if one is not None and key[:2] != "__"}
     wrong = command.wrong(limits, ("services", "hosts"), "argument")
     fleet.stop_for(progress.of_problems(wrong))
-    return fleet.begin(__opts__, _cloud(), services or [], hosts or [])
+    cloud = _cloud()
+    heeded = cloud.settings["maintenance"] if heeds else ""
+    return fleet.begin(__opts__, cloud, services or [], hosts or [], heeds=heeded)
 
 
 def _phase(kind: str) -> Phase:

@@ -57,6 +57,7 @@ def validated(
     services: Sequence[str] = (),
     takes: Sequence[str] = ("services", "hosts", "wait"),
     anywhere: bool = False,
+    maintenance: str = "",
     next: str = "",
 ) -> dict[str, Any]:
     """Stop unless command and pillar are right, secrets and certificates are there; nothing has been changed yet.
@@ -69,6 +70,8 @@ def validated(
     :param services: The only services that this table is for; the command cannot choose others.
     :param takes: Keys that the command may carry, see :mod:`saltern.run.command`.
     :param anywhere: The command may name services that the cloud does not have any more.
+    :param maintenance: ``heed``: hosts and services in maintenance are left out, or refused if the pillar says so;
+        ``refuse``: they are refused.
     :param next: What people do after this run; said at its end if it has changed something.
 
     .. code-block:: yaml
@@ -95,8 +98,11 @@ def validated(
             [host for host in cloud.hosts if host != gone] if gone else limits.get("hosts", []),
             command,
             anywhere,
+            cloud.settings["maintenance"] if maintenance == "heed" else maintenance,
         )
         run.saved = saved
+        if run.left_out:
+            ret["left_out"] = list(map(str, run.left_out))
         if next:
             ret["next"] = next
         placed = sum(1 for one in run.services.values() if one.hosts)

@@ -3,6 +3,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - maintenance: heed
     - next: "salt-run state.orchestrate orch.deploy"
 
 Take the lock of the cloud:

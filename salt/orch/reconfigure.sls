@@ -4,6 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - maintenance: heed
     - next: "salt-run saltern.status shows what runs"
 
 Take the lock of the cloud:

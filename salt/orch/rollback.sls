@@ -4,6 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - maintenance: refuse
     - takes: [services, wait]
 
 Take the lock of the cloud:

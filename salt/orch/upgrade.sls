@@ -4,6 +4,7 @@
 
 Check the pillar and the secrets:
   rollout.validated:
+    - maintenance: refuse
     - next: "salt-run state.orchestrate orch.deploy, for what else differs; salt-run saltern.status shows what runs"
     - takes: [services, wait, backup]
 

@@ -154,7 +154,7 @@ class Cloud:
                 path.unlink()
         for place in (self.folder, *self.folder.glob("minions/*/var")):
             shutil.rmtree(place / "certificates", ignore_errors=True)
-        for name in ("history", "plans"):
+        for name in ("history", "plans", "maintenance"):
             shutil.rmtree(self.folder / "var" / name, ignore_errors=True)
         self.set_pillar()
         self.forget_jobs()

@@ -179,6 +179,15 @@ def text(found: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
+def silenced_text(found: Sequence[Finding]) -> str:
+    """Return what is not well of hosts and services in maintenance."""
+    lines = ["Not well, but in maintenance:"]
+    lines += [
+        f"  {one['host']}  {one['name']}  {one['finding'].partition(chr(10))[0]}" for one in found
+    ]
+    return "\n".join(lines)
+
+
 def left_text(found: Sequence[Finding]) -> str:
     """Return what a deployment leaves alone, with what removes it."""
     lines = ["Would stay, as no service wants them:"]

@@ -14,12 +14,13 @@ import salt.fileserver
 from saltern import space
 from saltern.cloud.model import Cloud
 from saltern.errors import Failure, SalternError
-from saltern.run import code, plan, progress, served
+from saltern.run import code, maintenance, plan, progress, served
 from saltern.run import schedule as rollout
 from saltern.run.command import Command
 from saltern.run.formation import RefusedError
 from saltern.run.jobs import Answer, Jobs, StateDone, interruptible
 from saltern.run.lock import Lock
+from saltern.run.maintenance import Maintenance
 from saltern.run.master import Master
 from saltern.run.progress import Phase
 from saltern.run.upgrades import Upgrades
@@ -368,6 +369,7 @@ class Run:
     :ivar plans: Host to what would change.
     :ivar saved: The saved plan that it does, if the command names one.
     :ivar stopped: Hosts whose member of a cluster this run has stopped, in order to start it otherwise.
+    :ivar left_out: What of the run's hosts and services is in maintenance and left as it is.
     :ivar upgrades: The services that an upgrade changes, and no others; None in other runs.
     :ivar rotations: The secrets that a rotation changes, see :class:`saltern.run.rotation.Rotation`.
     """
@@ -382,8 +384,28 @@ class Run:
     saved: Mapping[str, Any] | None = None
     stopped: list[str] = field(default_factory=list)
     leftovers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    left_out: Sequence[Maintenance] = ()
     upgrades: Upgrades | None = None
     rotations: list[Any] = field(default_factory=list)
+
+    def heed(
+        self,
+        resting: Sequence[Maintenance],
+        services: Sequence[str],
+        hosts: Sequence[str],
+        refuse: bool,
+    ) -> None:
+        """Leave out what is in maintenance.
+
+        :param services: Those that the operator has named; ``hosts`` alike, which are worked on all the same.
+        :param refuse: Stop instead, also where the operator has named the host.
+        :raises SalternError: See :func:`saltern.run.maintenance.left_out`; ``refuse`` and there is something.
+        """
+        named = () if refuse else hosts
+        left = maintenance.left_out(resting, self.services, self.hosts, services, named)
+        if refuse and left[2]:
+            raise RefusedError("; ".join(map(str, left[2])), maintenance.how_to_end(left[2][0]))
+        self.services, self.hosts, self.left_out = left
 
     def hosts_of(self, what: str) -> tuple[str, ...]:
         """Return the hosts of this run whose service provides something, such as ``client``."""
@@ -453,6 +475,7 @@ def begin(
     hosts: Iterable[str],
     command: Command | None = None,
     anywhere: bool = False,
+    heeds: str = "",
 ) -> Run:
     """Return a run that is limited to some services and hosts.
 
@@ -460,11 +483,16 @@ def begin(
     :param services: Names given by the operator; none means all. ``hosts`` alike.
     :param command: What the operator has typed.
     :param anywhere: See :func:`saltern.run.schedule.narrow`.
-    :raises SalternError: See :func:`saltern.run.schedule.narrow`.
+    :param heeds: How maintenance is heeded: ``skip`` or ``refuse``; empty is not at all.
+    :raises SalternError: See :func:`saltern.run.schedule.narrow`, or a host in maintenance is refused.
     """
-    known = rollout.graph(cloud)
+    known, services, hosts = rollout.graph(cloud), list(services), list(hosts)
     chosen, where = rollout.narrow(known, list(cloud.hosts), services, hosts, anywhere)
-    return Run(connect(opts), chosen, where, cloud, command or Command())
+    run = Run(connect(opts), chosen, where, cloud, command or Command())
+    if heeds:
+        resting = maintenance.read(maintenance.folder(opts))
+        run.heed(resting, services, hosts, heeds == maintenance.REFUSE)
+    return run
 
 
 def connect(opts: Mapping[str, Any]) -> Fleet:

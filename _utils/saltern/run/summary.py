@@ -27,15 +27,17 @@ def is_run(running: Any) -> bool:
 def text(running: Running) -> str:
     """Return the end of a run for people; empty if it failed, as that has its own last word.
 
-    :param running: What the phases have returned. A key ``next`` of one says what to do then.
+    :param running: What the phases have returned. A key ``next`` of one says what to do then, and ``left_out``
+        what the run has left alone.
     """
     phases = dict(sorted(running.items(), key=lambda item: item[1].get("__run_num__", 0)))
     if any(one["result"] is False for one in phases.values()):
         return ""
     seconds = took(sum(float(one.get("duration", 0)) for one in phases.values()) / 1000)
     changed = {tag: one for tag, one in phases.items() if one["changes"] or one["result"] is None}
+    left_out = [f"Left out: {what}" for one in phases.values() for what in one.get("left_out", ())]
     if not changed:
-        return f"{list(phases.values())[-1]['comment']} ({seconds})"
+        return "\n".join([f"{list(phases.values())[-1]['comment']} ({seconds})", *left_out])
     tested = any(one["result"] is None for one in changed.values())
     lines = [
         f"Nothing was changed: this was test mode ({seconds})." if tested else f"Done in {seconds}."
@@ -44,6 +46,7 @@ def text(running: Running) -> str:
         lines += _indented(one["comment"], 2)
         if tag.endswith(("_|-applied", "_|-replaced")):
             lines += [line for places in places(one["changes"]) for line in _indented(places, 4)]
+    lines += left_out
     if not tested:
         lines += [f"Next: {one['next']}" for one in phases.values() if one.get("next")]
     return "\n".join(lines)
