@@ -47,12 +47,12 @@ def run(
     return done
 
 
-def checked(phase: str, services: list[str] | None = None) -> list[Check]:
+def checked(phase: str, services: list[str] | None = None) -> dict[str, list[Check]]:
     """Run the tasks of a phase as checks: a failure is a row, and the others run all the same.
 
     :param phase: Such as ``upgrade_check``.
     :param services: Names of services; None is all of this host.
-    :returns: One row a task: ``check``, ``ok``, ``found``, ``remedy``.
+    :returns: Service to a row for each task: ``check``, ``ok``, ``found``, ``remedy``.
 
     CLI Example:
 
@@ -60,7 +60,7 @@ def checked(phase: str, services: list[str] | None = None) -> list[Check]:
 
         salt aio phase.checked upgrade_check services='[nova]'
     """
-    rows = []
+    rows: dict[str, list[Check]] = {}
     cloud = _cloud()
     for service, name, task in _tasks(cloud, phase, services):
         command = " ".join(task["command"])
@@ -70,7 +70,8 @@ def checked(phase: str, services: list[str] | None = None) -> list[Check]:
             found = f"{command}: exit code {code}" + ("" if ok else f"\n{said}")
         except CommandExecutionError as error:
             ok, found = False, str(error)
-        rows.append(check(service, ok, found, "Do what the service's own check says, then again"))
+        row = check(service, ok, found, "Do what the service's own check says, then again")
+        rows.setdefault(service, []).append(row)
     return rows
 
 

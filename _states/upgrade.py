@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saltern.errors import Failure, SalternError
+from saltern.host import checks
 from saltern.images import releases
 from saltern.paths import root
 from saltern.run import fleet, inventory, plan, rollbacks, schedule, upgrades
@@ -21,6 +22,9 @@ from saltern.run.progress import Phase, count
 from saltern.run.upgrades import Upgrades
 
 here = Orchestration(globals())
+
+# Checks of a service's own that run at the same time: each is a process that loads the service.
+_CHECKS_AT_ONCE = 4
 
 
 def due(name: str, deadline: float = 300) -> dict[str, Any]:
@@ -36,12 +40,16 @@ def due(name: str, deadline: float = 300) -> dict[str, Any]:
         changing = plan.images_change(run.plans)
         asked: dict[str, dict[str, Any]] = {host: {} for host in changing}
         there = run.fleet.call(phase, "container.list", asked, deadline) if asked else {}
-        catalog = {name: run.cloud.catalog[name] for name in run.services}
+        # A run that is limited to hosts leaves services alone that are on none of them.
+        placed = {name for name, one in run.services.items() if one.hosts}
+        chosen = [one for one in run.services if one in placed or not run.cloud.placement[one]]
+        catalog = {name: run.cloud.catalog[name] for name in chosen}
         run.upgrades = upgrades.due(run.plans, there, catalog, unfinished, release)
         known = releases.read(Path(inventory.settings(__opts__)["images"], releases.FILE))
         for old in {old for one in run.upgrades.values() for old in one.old}:
             releases.upgrade_path(old, release, known)
         fleet.stop_for(upgrades.in_the_way(run.plans, run.upgrades, unfinished))
+        fleet.stop_for(upgrades.without_first(run.upgrades, run.cloud.placement, run.hosts))
         others = upgrades.others(run.plans, run.upgrades)
         left = f" Left to orch.deploy: {', '.join(others)}." if others else ""
         if not run.upgrades:
@@ -62,21 +70,30 @@ def checked(name: str, deadline: float = 1200) -> dict[str, Any]:
     """
     with here.phase(name) as (phase, ret):
         run = here.run
-        calls = _calls(_where(run, "upgrade_check"), phase="upgrade_check")
-        if not calls:
+        work = _where(run, "upgrade_check")
+        if not work:
             ret["comment"] = "No service has a check of its own."
             return ret
-        answers = run.fleet.call(phase, "phase.checked", calls, deadline)
-        rows = [row for found in answers.values() for row in found]
-        fleet.stop_for(
-            [
-                Failure(row["found"], host, row["check"], remedy=row["remedy"])
-                for host, found in answers.items()
-                for row in found
-                if not row["ok"]
-            ]
+        found: dict[str, dict[str, list[checks.Check]]] = {service: {} for service in work}
+
+        def told(service: str, host: str, answer: Any, ok: bool) -> None:
+            if ok:
+                found[service][host] = answer.get(service, [])
+
+        job = StepJob(
+            "phase.checked",
+            lambda step: {"phase": "upgrade_check", "services": [step.service]},
+            lambda answer: sum(map(len, answer.values())),
+            "check",
+            "done",
         )
-        ret["comment"] = f"{count(len(rows), 'check')}, all good."
+        together = schedule.Schedule(schedule.side_by_side(work, _CHECKS_AT_ONCE), work)
+        run.fleet.apply(phase, together, deadline, job, told)
+        # In the order of the run, whichever was done first.
+        answers = [answer for service in work for answer in found[service].items()]
+        fleet.stop_for([one for answer in answers for one in checks.failures(dict([answer]))])
+        total = sum(len(rows) for _, rows in answers)
+        ret["comment"] = f"{count(total, 'check')}, all good."
     return ret
 
 
@@ -89,8 +106,7 @@ def backed_up(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
     """
     with here.phase(name) as (phase, ret):
         run = here.run
-        databases = upgrades.databases(run.cloud.catalog, run.upgrades or {})
-        names = [one for each in databases.values() for one in each]
+        names = upgrades.databases(run.cloud.catalog, run.upgrades or {})
         if run.command.get("backup") in ("no", False):
             ret["comment"] = "Left out, as the command says."
         elif not names:
@@ -151,19 +167,33 @@ def replaced(name: str, deadline: float = 1800) -> dict[str, Any]:
 def contracted(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
     """Finish: what is pinned to the old release is let go, data are moved on, schemas lose what only that needed.
 
-    From here the way back of these services is the backup; it is said before it begins.
+    From here the way back of these services is the backup; it is said before it begins. As long as the run leaves
+    out a host of one of the services, nothing of it is done: that host needs what would go.
 
     :param deadline: Seconds that one service may take on one host.
     """
     with here.phase(name) as (phase, ret):
         run = here.run
+        due_ = run.upgrades or {}
+        waiting = upgrades.left_out(due_, run.cloud.placement, run.hosts)
+        if waiting:
+            places = "; ".join(f"{one} on {', '.join(hosts)}" for one, hosts in waiting.items())
+            ret["comment"] = f"Not yet: this run leaves out {places}."
+            ret["next"] = f"{run.command.text(hosts=None)} moves these and finishes"
+            return ret
         last = _where(run, "contract")
         if last and not __opts__["test"]:
             phase.table(f"  From here the way back of {', '.join(last)} is the backup.")
-        _tasks(run, phase, ret, "contract", deadline)
+            for service in last:
+                due_[service].contracting = True
+            upgrades.write(_file(), upgrades.read(_file()) | due_)
+        try:
+            _tasks(run, phase, ret, "contract", deadline)
+        except SalternError as error:
+            raise fleet.RolloutError([*fleet.failures_of(error), rollbacks.no_way(last)]) from error
         if not __opts__["test"]:
-            _end(run.upgrades or {})
-        _say(ret, "Nothing is left to be done." if run.upgrades else "Nothing was upgraded.")
+            _end(due_)
+        _say(ret, "Nothing is left to be done." if due_ else "Nothing was upgraded.")
     return ret
 
 
@@ -191,7 +221,7 @@ def rolled_back(name: str, deadline: float = 1800) -> dict[str, Any]:
         if __opts__["test"]:
             ret["result"] = None
             return ret
-        failures, done = _restore(run, phase, goals, deadline)
+        failures, done = _restore(run, phase, goals, known, deadline)
         ret["changes"] = done
         fleet.stop_for(failures)
         _end(chosen)
@@ -203,15 +233,15 @@ def rolled_back(name: str, deadline: float = 1800) -> dict[str, Any]:
 
 def _begin(run: Run, phase: Phase, unfinished: Upgrades, deadline: float) -> None:
     """Note what every service comes from, on its hosts and on the master; what an earlier run has noted counts."""
-    new = [name for name in run.upgrades if name not in unfinished]
-    calls = _calls({name: run.services[name].hosts for name in new})
+    new = {
+        name: [host for host in run.services[name].hosts if host not in one.revisions]
+        for name, one in run.upgrades.items()
+    }
+    calls = _calls(new)
     noted = run.fleet.call(phase, "revision.note", calls, deadline) if calls else {}
-    for service in new:
-        run.upgrades[service].revisions = {
-            host: noted[host][service]
-            for host in run.services[service].hosts
-            if service in noted[host]
-        }
+    for service, hosts in new.items():
+        ran = {host: noted[host].get(service, "") for host in hosts}
+        run.upgrades[service].revisions = run.upgrades[service].revisions | ran
     upgrades.write(_file(), unfinished | run.upgrades)
 
 
@@ -224,20 +254,35 @@ def _end(services: Iterable[str]) -> None:
 def _gone_back(run: Run, phase: Phase, error: BaseException, deadline: float) -> fleet.RolloutError:
     """Bring every service of the upgrade back to what it came from; return what is to be said of it all."""
     phase.table("  A step failed: what has moved goes back to what it came from.")
-    goals = {name: one.revisions for name, one in run.upgrades.items()}
-    failures, done = _restore(run, phase, goals, deadline)
-    stuck = {one.service for one in failures}
-    _end(name for name in run.upgrades if name not in stuck)
-    return fleet.RolloutError(
-        [*fleet.failures_of(error), *failures, rollbacks.ended(run.upgrades, done, stuck)]
-    )
+    goals = rollbacks.ways(run.upgrades)
+    first = {
+        service: run.cloud.placement[service][:1]
+        for service in upgrades.with_tasks(run.cloud.catalog, goals, "rollback")
+    }
+    causes = fleet.failures_of(error)
+    try:
+        known, unknown = run.fleet.answers(phase, "revision.list", _calls(first), deadline)
+        failures, done = _restore(run, phase, goals, known, deadline)
+    except SalternError as lost:
+        return fleet.RolloutError([*causes, rollbacks.not_tried(str(lost))])
+    # Hosts that an earlier run has moved and this one leaves out stay where they are.
+    stuck = upgrades.left_out(goals, goals, run.hosts)
+    for one in failures:
+        stuck.setdefault(one.service, []).append(one.host)
+    _end(name for name in goals if name not in stuck)
+    last = rollbacks.ended(run.upgrades, done, stuck)
+    return fleet.RolloutError([*causes, last, *unknown, *failures])
 
 
 def _restore(
-    run: Run, phase: Phase, goals: Mapping[str, Mapping[str, str]], deadline: float
+    run: Run,
+    phase: Phase,
+    goals: rollbacks.Goals,
+    known: rollbacks.Known,
+    deadline: float,
 ) -> tuple[list[Failure], dict[str, dict[str, list[str]]]]:
     """Bring services back, those first that require others; return what failed, and service to host to containers."""
-    failures = _prepare(run, phase, goals, deadline)
+    failures = _prepare(run, phase, goals, known, deadline)
     done: dict[str, dict[str, list[str]]] = {}
     for service in reversed([one for one in run.services if one in goals]):
         hosts = [host for host in run.services[service].hosts if host in goals[service]]
@@ -256,19 +301,17 @@ def _restore(
 
 
 def _prepare(
-    run: Run, phase: Phase, goals: Mapping[str, Mapping[str, str]], deadline: float
+    run: Run, phase: Phase, goals: rollbacks.Goals, known: rollbacks.Known, deadline: float
 ) -> list[Failure]:
     """Run the tasks without which an older release would not start, in its own image; return what failed."""
     failures: list[Failure] = []
     for service in upgrades.with_tasks(run.cloud.catalog, goals, "rollback"):
         first = run.cloud.placement[service][0]
-        asked = {first: {"services": [service]}}
-        known, wrong = run.fleet.answers(phase, "revision.list", asked, deadline)
         image = rollbacks.image(known.get(first, {}).get(service, ()), goals[service].get(first))
         if image:
             call = {first: {"phase": "rollback", "services": [service], "image": image}}
             _, wrong = run.fleet.answers(phase, "phase.run", call, deadline)
-        failures += [Failure(one.reason, one.host, service, remedy=one.remedy) for one in wrong]
+            failures += [Failure(one.reason, one.host, service, remedy=one.remedy) for one in wrong]
     return failures
 
 

@@ -6,7 +6,7 @@ Check the pillar and the secrets:
   rollout.validated:
     - maintenance: refuse
     - next: "salt-run state.orchestrate orch.deploy, for what else differs; salt-run saltern.status shows what runs"
-    - takes: [services, wait, backup]
+    - takes: [services, hosts, wait, backup]
 
 Take the lock of the cloud:
   rollout.locked: []

@@ -256,3 +256,13 @@ def test_a_limit_that_would_split_a_cluster_or_is_none_is_refused(given, words):
 def test_a_member_without_others_may_have_any_limit():
     assert _limited(hosts=1, mariadb={"serial": 2}).problems == []
     assert _limited(mariadb={"serial": 1, "max_failures": 0}).problems == []
+
+
+def test_work_without_an_order_runs_so_much_at_once():
+    work = {name: ["one"] for name in "abcde"}
+    plan = Schedule(rollout.side_by_side(work, 2), work)
+    assert [step.service for step in plan.ready()] == ["a", "b"]
+    plan.finished("b", "one", ok=True)
+    assert [step.service for step in plan.ready()] == ["d"]
+    plan.finished("a", "one", ok=True)
+    assert [step.service for step in plan.ready()] == ["c"]

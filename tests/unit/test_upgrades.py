@@ -119,7 +119,20 @@ def test_tasks_run_on_the_first_host_or_on_each():
 
 def test_databases_of_a_service_are_all_that_it_has():
     catalog = {"store": {"database": {"name": "store", "also": ["more"]}}, "front": {}}
-    assert upgrades.databases(catalog, SERVICES) == {"store": ["store", "more"]}
+    assert upgrades.databases(catalog, SERVICES) == ["store", "more"]
+
+
+def test_a_run_limited_to_hosts_names_the_first_one_of_each_service():
+    placed = {"store": ["one", "two"], "front": ["two", "three"]}
+    assert upgrades.left_out(SERVICES, placed, ["one", "two", "three"]) == {}
+    assert upgrades.left_out(SERVICES, placed, ["one"]) == {
+        "store": ["two"],
+        "front": placed["front"],
+    }
+    assert upgrades.without_first(SERVICES, placed, ["one", "two"]) == []
+    (failure,) = upgrades.without_first(SERVICES, placed, ["one"])
+    assert failure.service == "front"
+    assert "begins on two" in failure.reason
 
 
 GRAPH = {"store": type("Service", (), {"hosts": ("one", "two")})}
@@ -148,7 +161,28 @@ def test_a_schema_of_the_new_release_has_no_way_back():
 
 
 def test_an_unfinished_upgrade_goes_back_to_where_it_began():
-    known = {"one": {"store": [revision("a", "2026.1"), revision("b")]}}
+    known = {host: {"store": [revision("a", "2026.1"), revision("b")]} for host in ("one", "two")}
+    # Not moved yet: the other host.
     begun = {"store": Upgrade(["2026.1"], "2026.2", {"one": "a"})}
     found, wrong = rollbacks.goals({"store": {"database": {}}}, ["store"], GRAPH, known, begun)
     assert (found, wrong) == ({"store": {"one": "a"}}, [])
+
+
+def test_a_service_that_is_being_contracted_goes_back_by_its_backup_alone():
+    known = {"one": {"store": [revision("a", "2026.1"), revision("b")]}}
+    begun = {"store": Upgrade(["2026.1"], "2026.2", {"one": "a", "two": ""})}
+    assert rollbacks.ways(begun) == {"store": {"one": "a"}}
+    begun["store"].contracting = True
+    assert rollbacks.ways(begun) == {}
+    found, (failure,) = rollbacks.goals({"store": {}}, ["store"], GRAPH, known, begun)
+    assert found == {}
+    assert "the way back is the backup" in failure.remedy
+
+
+def test_the_last_word_says_what_is_where():
+    begun = {name: Upgrade(["2026.1"], "2026.2", {"one": "a", "two": "b"}) for name in SERVICES}
+    done = {"store": {"one": ["store"]}}
+    word = rollbacks.ended(begun, done, {"store": ["two"]})
+    assert "Went back to what they came from: store on one." in word.reason
+    assert "Not back: store on two." in word.reason
+    assert "Nothing had moved." in rollbacks.ended(begun, {}, {}).reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from saltern.errors import Failure
@@ -30,20 +30,25 @@ def goals(
     found: Goals = {}
     wrong = []
     for service in services:
+        if service in unfinished and unfinished[service].contracting:
+            wrong.append(no_way([service]))
+            continue
         hosts = [host for host in graph[service].hosts if known.get(host, {}).get(service)]
         if not hosts:
             wrong.append(Failure("no host keeps a revision of it", service=service))
         for host in hosts:
             kept = known[host][service]
             if service in unfinished:
-                goal = unfinished[service].revisions.get(host)
+                if host not in unfinished[service].revisions:
+                    continue  # not moved yet
+                goal = unfinished[service].revisions[host]
             else:
                 goal = kept[-2]["id"] if len(kept) > 1 else None
                 reason = _refused(service, catalog[service], kept)
                 if goal and reason:
                     wrong.append(Failure(reason, host, service, remedy=_BACKUP))
                     continue
-            if goal is None:
+            if not goal:
                 wrong.append(Failure("keeps no earlier revision of it", host, service))
             else:
                 found.setdefault(service, {})[host] = goal
@@ -51,6 +56,32 @@ def goals(
 
 
 _BACKUP = "the way back is the backup that the upgrade has made, see docs/upgrade.md"
+_AGAIN = "salt-run state.orchestrate orch.upgrade goes on"
+
+
+def ways(upgrades: Upgrades) -> Goals:
+    """Return service to host to the revision that it came from; what is being contracted has no such way back."""
+    return {
+        service: {host: id_ for host, id_ in one.revisions.items() if id_}
+        for service, one in upgrades.items()
+        if not one.contracting
+    }
+
+
+def no_way(services: Iterable[str]) -> Failure:
+    """Return what is said of services whose contraction has begun."""
+    return Failure(
+        f"the schema of {', '.join(services)} has begun to lose what the old release needs",
+        remedy=f"{_AGAIN}; {_BACKUP}",
+    )
+
+
+def not_tried(reason: str) -> Failure:
+    """Return the last word of an upgrade that has failed and could not go back, as the master was gone."""
+    return Failure(
+        f"Nothing was taken back: {reason}",
+        remedy=f"{_AGAIN}, orch.rollback goes back",
+    )
 
 
 def _refused(service: str, formula: Mapping[str, Any], kept: Sequence[Mapping[str, Any]]) -> str:
@@ -82,9 +113,15 @@ def text(found: Goals, known: Known) -> str:
 
 
 def ended(
-    upgrades: Upgrades, done: Mapping[str, Mapping[str, Any]], stuck: Collection[str]
+    upgrades: Upgrades,
+    done: Mapping[str, Mapping[str, Any]],
+    stuck: Mapping[str, Iterable[str]],
 ) -> Failure:
-    """Return the last word of an upgrade that has gone back."""
+    """Return the last word of an upgrade that has gone back.
+
+    :param done: Service to the hosts on which it went back.
+    :param stuck: Service to the hosts on which it did not.
+    """
     places = {
         service: [host for host in one.revisions if host in done.get(service, {})]
         for service, one in upgrades.items()
@@ -98,7 +135,8 @@ def ended(
             f"{all_well} The others had not moved. Schemas that are wider already serve both.",
             remedy="mend what is said above, then the same command again",
         )
+    left = "; ".join(f"{service} on {', '.join(hosts)}" for service, hosts in stuck.items())
     return Failure(
-        f"{all_well} Not back: {', '.join(sorted(stuck))}.",
-        remedy="mend what is said above; the same command goes on, orch.rollback goes back",
+        f"{all_well} Not back: {left}.",
+        remedy="mend what is said below; the same command goes on, orch.rollback goes back",
     )

@@ -130,6 +130,19 @@ def batches(hosts: Sequence[str], serial: int = 0, first: str | None = None) -> 
     return groups + [others[start : start + size] for start in range(0, len(others), size)]
 
 
+def side_by_side(work: Mapping[str, Sequence[str]], at_once: int) -> Graph:
+    """Return a graph for work whose services do not depend on each other, so many of them at once.
+
+    :param work: Service to hosts.
+    """
+    names = list(work)
+    before = [*[frozenset()] * at_once, *(frozenset({name}) for name in names)]
+    return {
+        name: Service(name, tuple(work[name]), requires)
+        for name, requires in zip(names, before, strict=False)
+    }
+
+
 @dataclass(frozen=True)
 class Step:
     """One service on hosts that are changed together."""

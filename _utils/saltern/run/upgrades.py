@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ class Upgrade:
     :ivar old: Releases that it runs; none of a service that has none, such as a database.
     :ivar new: The one that it gets.
     :ivar revisions: Host to the revision that it came from: its way back.
+    :ivar contracting: What only the old release needs has begun to go: the way back is the backup.
     """
 
     old: list[str]
     new: str
     revisions: dict[str, str] = field(default_factory=dict)
+    contracting: bool = False
 
     def text(self) -> str:
         """Return ``2026.1 -> 2026.2``, or nothing for a service without a release."""
@@ -110,7 +112,7 @@ def due(
         if service in unfinished:
             begun = unfinished[service]
             old = sorted({*begun.old, *running.get(service, [])} - {release})
-            found[service] = Upgrade(old, release, dict(begun.revisions))
+            found[service] = replace(begun, old=old, new=release)
         elif service in running:
             found[service] = Upgrade(running[service], release)
         elif service in hosts and not formula.get("containers"):
@@ -188,7 +190,39 @@ def where(
     return found
 
 
-def databases(catalog: Mapping[str, Mapping[str, Any]], due: Iterable[str]) -> dict[str, list[str]]:
-    """Return the databases of services that an upgrade may change, by service."""
-    declared = {name: catalog[name]["database"] for name in due if "database" in catalog[name]}
-    return {name: [one["name"], *one.get("also", [])] for name, one in declared.items()}
+def databases(catalog: Mapping[str, Mapping[str, Any]], due: Iterable[str]) -> list[str]:
+    """Return the databases of services that an upgrade may change."""
+    declared = [catalog[name]["database"] for name in due if "database" in catalog[name]]
+    return [name for one in declared for name in (one["name"], *one.get("also", []))]
+
+
+def left_out(
+    services: Iterable[str], placed: Mapping[str, Iterable[str]], hosts: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the services of which a run leaves out hosts, with these.
+
+    :param placed: Service to its hosts.
+    :param hosts: Those of the run.
+    """
+    found = {
+        name: [host for host in placed.get(name, ()) if host not in hosts] for name in services
+    }
+    return {name: left for name, left in found.items() if left}
+
+
+def without_first(
+    services: Iterable[str], placed: Mapping[str, Sequence[str]], hosts: Collection[str]
+) -> list[Failure]:
+    """Return which services a run cannot upgrade as it leaves out the first host, where what is done once is done.
+
+    Arguments as of :func:`left_out`.
+    """
+    return [
+        Failure(
+            f"its upgrade begins on {placed[name][0]}, which pillar:hosts leaves out",
+            service=name,
+            remedy=f"name {placed[name][0]}, too, or pillar:services without {name}",
+        )
+        for name, left in left_out(services, placed, hosts).items()
+        if placed[name][0] in left
+    ]
