@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -21,9 +20,9 @@ import pytest
 from saltern.containers.engine import Engine
 from saltern.containers.host import Host
 from saltern.containers.spec import Spec
-from steps import SetupError, processes
+from steps import SetupError
 from steps import docker as step
-from steps.settings import Settings
+from tests.dockerd import Machine
 
 from .conftest import CHECKOUT, busybox_root
 
@@ -42,70 +41,14 @@ SLEEPER = {
 }
 
 
-class Machine:
-    """A daemon with everything under one folder, and set-up's settings for it.
-
-    :param flags: Of its command line.
-    """
-
-    def __init__(self, root: Path, flags: tuple[str, ...] = ()) -> None:
-        self.config = Settings(etc=root / "etc", var=root / "var", log=root / "log")
-        self.file = root / "daemon.json"
-        socket, run, data = root / "sock", root / "run", root / "data"
-        places = {
-            "config-file": self.file,
-            "data-root": data,
-            "exec-root": run / "docker",
-            "pidfile": run / "docker.pid",
-            "host": f"unix://{socket}",
-        }
-        # In a network of its own: without a bridge, a daemon removes the one that it finds, the machine's docker0.
-        flags = (*(f"--{key}={value}" for key, value in places.items()), *flags)
-        command = ("unshare", "--net", "dockerd", *flags)
-        self.daemon = step.Daemon(self.file, str(socket), run, data, command)
-
-    def set_up(self) -> str:
-        """Run set-up's two steps; return what the second one says."""
-        step.configure(self.config, self.daemon)
-        said = step.start(self.config, self.daemon).text
-        api = docker.APIClient(f"unix://{self.daemon.socket}")
-        if not api.images():
-            api.import_image_from_data(busybox_root("test"), "busybox", "1")
-        return said
-
-    def pid(self) -> int:
-        """Return the daemon's process id."""
-        return step.ours(self.config)[0]
-
-    def crash(self) -> None:
-        """Kill the daemon; its containerd dies with it."""
-        pid = self.pid()
-        os.kill(pid, signal.SIGKILL)
-        assert processes.wait(lambda: pid not in processes.find("dockerd"), 20)
-
-    def engine(self) -> Engine:
-        return Engine(f"unix://{self.daemon.socket}")
-
-    def sleeper(self) -> dict[str, Any]:
-        """Let the product run the container; return its state."""
-        engine = self.engine()
-        Host(engine).running(Spec.from_dict(SLEEPER), "test")
-        return engine.inspect("sleeper")["State"]
-
-    def end(self) -> None:
-        """Stop the daemon and all that it ran."""
-        with contextlib.suppress(docker.errors.DockerException):
-            api = docker.APIClient(f"unix://{self.daemon.socket}")
-            for one in api.containers(all=True):
-                api.remove_container(one["Id"], force=True)
-        processes.stop(lambda: step.ours(self.config))
-        # What a killed daemon has mounted stays.
-        mounted = [
-            line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        ]
-        for place in reversed(mounted):
-            if Path(place).is_relative_to(self.file.parent):
-                subprocess.run(["umount", "--lazy", place], check=True)
+def sleeper(machine: Machine) -> dict[str, Any]:
+    """Let the product run the container; return its state."""
+    api = docker.APIClient(machine.url)
+    if not api.images():
+        api.import_image_from_data(busybox_root("test"), "busybox", "1")
+    engine = Engine(machine.url)
+    Host(engine).running(Spec.from_dict(SLEEPER), "test")
+    return engine.inspect("sleeper")["State"]
 
 
 @pytest.fixture
@@ -136,12 +79,12 @@ def served(root: Path) -> Iterator[Machine]:
 
 def test_containers_outlive_a_daemon_that_crashes(machine: Machine):
     machine.set_up()
-    before = machine.sleeper()
+    before = sleeper(machine)
 
     machine.crash()
     assert machine.set_up().startswith("started")
 
-    after = machine.engine().inspect("sleeper")["State"]
+    after = Engine(machine.url).inspect("sleeper")["State"]
     assert (after["Status"], after["Pid"]) == ("running", before["Pid"])
 
 
@@ -170,10 +113,10 @@ def test_a_running_daemon_takes_live_restore_without_a_restart(served: Machine):
     assert step.info(served.daemon)["LiveRestoreEnabled"] is True
     # Its network may serve others.
     assert set(json.loads(served.file.read_text())) == {"live-restore", "log-driver", "log-opts"}
-    before = served.sleeper()
+    before = sleeper(served)
     served.crash()
     served.set_up()
-    assert served.engine().inspect("sleeper")["State"]["Pid"] == before["Pid"]
+    assert Engine(served.url).inspect("sleeper")["State"]["Pid"] == before["Pid"]
 
 
 def test_a_crash_without_live_restore_is_mended_by_the_next_run(root: Path):
@@ -182,12 +125,12 @@ def test_a_crash_without_live_restore_is_mended_by_the_next_run(root: Path):
     machine.file.write_text('{"live-restore": false}')
     try:
         machine.set_up()
-        machine.sleeper()
+        sleeper(machine)
         machine.crash()
         machine.set_up()
-        assert machine.engine().inspect("sleeper")["State"]["Status"] == "exited"
+        assert Engine(machine.url).inspect("sleeper")["State"]["Status"] == "exited"
 
-        assert machine.sleeper()["Status"] == "running"
+        assert sleeper(machine)["Status"] == "running"
     finally:
         machine.end()
 
@@ -198,7 +141,7 @@ def test_a_start_waits_for_a_task_that_docker_has_lost(root: Path):
     machine.file.write_text('{"live-restore": false}')
     try:
         machine.set_up()
-        left = machine.sleeper()["Pid"]
+        left = sleeper(machine)["Pid"]
         machine.crash()
         record = next(machine.daemon.data.glob("containers/*/config.v2.json"))
         text = json.loads(record.read_text())
@@ -208,7 +151,7 @@ def test_a_start_waits_for_a_task_that_docker_has_lost(root: Path):
         end = threading.Timer(2, os.kill, (left, signal.SIGKILL))
         end.start()
 
-        state = machine.sleeper()
+        state = sleeper(machine)
 
         end.join()
         assert state["Status"] == "running"

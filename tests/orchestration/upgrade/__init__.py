@@ -1,0 +1,1 @@
+"""Tests of a real master and minions; a package, so that tiers may use the same file names."""
