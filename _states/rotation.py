@@ -12,7 +12,7 @@ from typing import Any
 
 from saltern.cloud import secrets
 from saltern.paths import root
-from saltern.run import fleet, inventory, rings, rotation, schedule, upgrades
+from saltern.run import fleet, inventory, maintenance, rings, rotation, schedule, upgrades
 from saltern.run.fleet import Run
 from saltern.run.formation import RefusedError
 from saltern.run.orchestration import Orchestration
@@ -39,6 +39,7 @@ def due(name: str, deadline: float = 600) -> dict[str, Any]:
                 "salt-run state.orchestrate orch.upgrade goes on with it",
             )
         run.services, run.hosts = _of(run, holders)
+        run.heed(maintenance.read(maintenance.folder(__opts__)), (), (), refuse=True)
         begun = [
             holder
             for one in run.rotations

@@ -4,7 +4,6 @@
 
 Check the pillar and the secrets:
   rollout.validated:
-    - maintenance: refuse
     - takes: [what, services, wait, confirm]
 
 Take the lock of the cloud:

@@ -238,4 +238,6 @@ def test_a_cloud_that_is_not_as_its_pillar_says_is_deployed_first(rotated):
     assert rotated.file.read_text() == before
     with rotated.cloud.silent("two"):
         assert "two" in rotated.rotate(what=["database"]).last_block
+    rotated.cloud.run("saltern.maintenance", "host=two", "reason=disk")
+    assert "two is in maintenance" in rotated.rotate(what=["database"]).last_block
     assert rotated.file.read_text() == before
