@@ -32,7 +32,7 @@ demo-destroy: setup  ## remove what the demo has made
 
 test: setup  ## all tests, fast tiers first, two tiers at a time (PROCESSES=1; set-up and images included)
 	@$(bin)/salt-run image.build
-	@$(bin)/pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder \
+	@$(bin)/pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder \
 	    -m "not clusters and not index and not upgrades" $(tiers) $(ARGS)
 
 unit: .venv  ## the tests of the pure library, in seconds

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Their tests share daemons, containers or the machine's own cloud: one process runs them in turn.
 SERIAL = ("functional", "orchestration", "cloud", "cluster")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Keep each of those tiers in one process where several run tests (``pytest -n 2``)."""
-    for item in items:
-        tier = item.path.relative_to(Path(__file__).parent).parts[0]
-        if tier in SERIAL:
-            item.add_marker(pytest.mark.xdist_group(tier))
+    return Tiers(config, log)
+
+
+class Tiers(LoadScopeScheduling):
+    """Tests of a serial tier are one piece of work, each other test is one of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # tests/unit/test_cloud.py::test_name
+        tier = nodeid.split("/")[1]
+        return tier if tier in SERIAL else nodeid
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
