@@ -9,7 +9,7 @@ from typing import Any
 # What states return by their tag, `module_|-id_|-name_|-function`.
 Running = Mapping[str, Mapping[str, Any]]
 # State modules whose states are the phases of orchestrations.
-_PHASES = ("rollout_|-", "upgrade_|-")
+PHASES = ("rollout_|-", "upgrade_|-", "rotation_|-")
 _WIDTH = 100
 # Hosts that are named one by one.
 _NAMED = 6
@@ -20,7 +20,7 @@ def is_run(running: Any) -> bool:
     return (
         isinstance(running, Mapping)
         and bool(running)
-        and all(str(tag).startswith(_PHASES) for tag in running)
+        and all(str(tag).startswith(PHASES) for tag in running)
     )
 
 
