@@ -207,7 +207,8 @@ def test_limits_mounts_and_rights_are_those_of_the_spec(call, api, prefix, web):
         "max-size": "1m",
         "max-file": "5",
         "labels": "saltern.prefix,saltern.service",
-        "tag": "{{.Name}}",
+        # Not the name of its start, by which a replacement has .next.
+        "tag": f"{prefix}web",
     }
     assert (host["CapDrop"], host["ReadonlyRootfs"]) == (["ALL"], True)
     assert found["Config"]["StopSignal"] == "SIGINT"

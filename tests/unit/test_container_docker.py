@@ -30,6 +30,11 @@ def test_units_are_dockers():
     assert made["HostConfig"]["Memory"] == 1 << 30
 
 
+def test_lines_carry_the_name_that_a_container_will_have():
+    """One that starts beside the one it replaces has another name then."""
+    assert body(prefix="t-")["HostConfig"]["LogConfig"]["Config"]["tag"] == "t-web"
+
+
 def test_prefix_goes_before_volumes_and_containers_but_not_paths():
     """So that two clouds on one host do not meet."""
     made = body(prefix="t-", volumes=["data:/d", "/srv:/s:ro"], ipc_mode="container:other")

@@ -74,7 +74,7 @@ def to_docker(
         "RestartPolicy": restart_policy(spec.restart_policy),
         "ReadonlyRootfs": spec.read_only,
         "Init": spec.init,
-        "LogConfig": _log_config(spec.log_options),
+        "LogConfig": _log_config(spec.log_options, f"{prefix}{spec.name}"),
         **_security(spec),
     }
     if spec.privileged:
@@ -206,8 +206,11 @@ def restart_policy(policy: str) -> dict[str, Any]:
     return {"Name": name, "MaximumRetryCount": int(times or 0)}
 
 
-def _log_config(options: Mapping[str, str]) -> dict[str, Any]:
-    config = {key: value for key, value in options.items() if key != "driver"}
+def _log_config(options: Mapping[str, str], name: str) -> dict[str, Any]:
+    # Docker would take the name of its start, which of one that starts beside another is NAME.next.
+    config = {
+        key: value.replace("{{.Name}}", name) for key, value in options.items() if key != "driver"
+    }
     return {"Type": options["driver"], "Config": config}
 
 
