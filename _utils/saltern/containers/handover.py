@@ -18,6 +18,8 @@ from saltern.containers.spec import Spec
 from saltern.errors import SalternError
 
 _EVERY = 0.5
+# Seconds for balancers to see that a server is well which has just come up.
+_SEEN = 30
 # What balancers say, by their address.
 _Answers = Mapping[str, balancer.Servers]
 
@@ -40,12 +42,22 @@ class HandOver:
         self._heard: set[str] = set()
 
     def can_be_beside(self, old: Container | None) -> bool:
-        """Return whether a container can run beside the old one: all balancers know both places."""
+        """Return whether a container can run beside the old one: all balancers know both places.
+
+        Waits until they use the old one, if it is well: those that see no good server try both, also one
+        that listens before it can answer.
+        """
         if not old or old.state != "running" or old.place not in (self._spec.places or ()):
             return False
         told = self._spec.balancer
+        if not told:
+            return True
         known = [set(servers) for servers in self._ask().values()]
-        return not told or bool(known and all(one.issuperset(told["servers"]) for one in known))
+        if not known or not all(one.issuperset(told["servers"]) for one in known):
+            return False
+        if old.health != "unhealthy":
+            self._wait(_SEEN, lambda: self._wrong(old.full_name, Server.is_used, "does not use it"))
+        return True
 
     def place(self, old: Container | None, beside: bool) -> str:
         """Return the place of a new container; empty if it knows none.
