@@ -100,3 +100,26 @@ def test_forty_ports_of_instances_are_all_up(cloud):
     datapath = execute(cloud, "ovsdb-server", *get).strip()
     script = Path(__file__).with_name("plug_ports.py").read_text()
     assert execute(cloud, "nova-compute", "python", "-", "40", datapath, stdin=script) == ""
+
+
+def test_instances_get_networks_from_a_neutron_that_was_replaced_beside_itself(
+    cloud, flavor, image
+):
+    """Nova waits for what OVN tells Neutron: only servers that have their rows in OVN's ring hear it."""
+    with cloud.pillar(
+        neutron={"config": {"neutron.conf": {"DEFAULT": {"retry_until_window": 31}}}}
+    ):
+        cloud.orch("reconfigure")
+    cloud.orch("reconfigure")
+    cloud.openstack("network", "create", "saltern-test")
+    try:
+        subnet = ("--network", "saltern-test", "--subnet-range", "192.168.241.0/24")
+        cloud.openstack("subnet", "create", *subnet, "saltern-test")
+        given = ("--image", image, "--flavor", flavor, "--network", "saltern-test")
+        try:
+            cloud.openstack("server", "create", "--wait", *given, "saltern-test-1")
+            assert listed(cloud, "Status") == ["ACTIVE"]
+        finally:
+            cloud.openstack("server", "delete", "--wait", *listed(cloud, "ID"))
+    finally:
+        cloud.openstack("network", "delete", "saltern-test")

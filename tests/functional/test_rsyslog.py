@@ -177,6 +177,21 @@ def test_a_kill_loses_nothing_and_is_seen_once(collector: Logs) -> None:
     assert numbers(logs.search(collector.folder, query)) == list(range(1, last + 1))
 
 
+def test_a_kill_loses_nothing_of_what_waits_to_be_read(collector: Logs) -> None:
+    collector.say("counter", f"{count(1, 20000)}; echo line 20001 is the last")
+    until(
+        lambda: b"is the last" in collector.api.logs(collector.name("counter"), tail=1), "all lines"
+    )
+    collector.deploy()
+    for _ in range(4):
+        seen = collector.file("counter").stat().st_size if collector.file("counter").exists() else 0
+        until(lambda seen=seen: collector.file("counter").stat().st_size > seen, "more lines")
+        collector.kill("rsyslogd")
+    until(lambda: "is the last" in collector.texts("counter")[-1], "the last line")
+    query = Query(containers=(collector.name("counter"),), lines=200000)
+    assert numbers(logs.search(collector.folder, query)) == list(range(1, 20002))
+
+
 def test_a_position_lost_with_the_power_stops_nothing(collector: Logs) -> None:
     collector.deploy()
     _touch(collector, "rsyslog", "/var/spool/collector/imfile-state:1:2")
