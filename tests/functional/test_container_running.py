@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,24 @@ def test_a_first_container_that_fails_is_kept_for_inspection(call, api, prefix, 
         assert _kept(api, prefix) == ["web.failed"]
     assert "no database" in call("container.logs", "web.failed")
     assert call("container.running", **web)["action"] == "create"
+    assert not _kept(api, prefix)
+
+
+def test_a_worker_with_places_stops_when_its_successor_is_well(call, api, prefix, web):
+    """What asks it over a queue waits for nobody; the place is told, so that both can run."""
+    web |= {"places": ["a", "b"], "environment": {"LEVEL": "1"}}
+    call("container.running", **web)
+    old = api.inspect_container(f"{prefix}web")
+    web["environment"] = {"LEVEL": "2"}
+    began = time.time()
+    call("container.running", **web)
+    new = api.inspect_container(f"{prefix}web")
+    assert "PLACE=a" in old["Config"]["Env"]
+    assert "PLACE=b" in new["Config"]["Env"]
+    both = {"type": "container", "container": [old["Id"], new["Id"]], "event": ["start", "die"]}
+    said = api.events(since=began, until=time.time(), decode=True, filters=both)
+    steps = [(one["id"], one["Action"]) for one in said]
+    assert steps == [(new["Id"], "start"), (old["Id"], "die")]
     assert not _kept(api, prefix)
 
 
