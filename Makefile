@@ -74,9 +74,8 @@ cluster-test: setup  ## the tests that need several hosts, on the test bed (imag
 	@$(MAKE) --no-print-directory cluster
 	@$(bin)/pytest -m clusters tests/functional tests/cluster $(ARGS)
 
-upgrade-test: setup  ## upgrades that fail, with small images; then a new all-in-one under load (RELEASES="2026.1 2026.2", CONFIRM=yes)
-	@test "$(CONFIRM)" = yes || { echo "It takes away the cloud of this machine and deploys an older one: make upgrade-test CONFIRM=yes" >&2; exit 2; }
-	@$(bin)/pytest -m upgrades tests/orchestration tests/upgrade $(ARGS)
+upgrade-test: setup  ## upgrades that fail, with small images; then a new all-in-one under load (RELEASES="2026.1 2026.2")
+	@CONFIRM=$(CONFIRM) $(bin)/pytest -m upgrades tests/orchestration tests/upgrade $(ARGS)
 
 cluster-down: .venv  ## remove the test bed
 	@$(bin)/python -m tests.cluster down

@@ -68,6 +68,11 @@ def old() -> Iterator[Upgraded]:
     before = own.read_text() if own.exists() else None
     cloud = Upgraded()
     if cloud.containers():
+        if os.environ.get("CONFIRM") != "yes":
+            pytest.fail(
+                "It deploys an older release in place of this machine's cloud, with its data: "
+                "make upgrade-test CONFIRM=yes"
+            )
         cloud.orch("destroy", pillar={"confirm": "yes"})
     cloud.salt_run("image.build", f"release={TO}")
     cloud.set(saltern={"release": FROM})
