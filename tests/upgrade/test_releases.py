@@ -47,7 +47,7 @@ def measured(cloud: Upgraded, key: str) -> Iterator[Load]:
 
 def show(key: str, result: dict[str, Any]) -> None:
     """Print a table of what clients saw."""
-    table = Table("service", "requests", "failed", "longest, s", title=f"{key}: {FROM} to {TO}")
+    table = Table("service", "requests", "failed", "longest, s", title=f"{key}, {FROM} to {TO}")
     for service, one in sorted(result["services"].items()):
         table.add_row(service, *(str(one[name]) for name in ("requests", "failed", "longest_s")))
     Console(soft_wrap=True).print(table)
@@ -151,3 +151,17 @@ def test_there_is_no_way_back_over_a_finished_upgrade(old: Upgraded) -> None:
     assert refused.returncode != 0
     assert "schema" in refused.stdout + refused.stderr
     assert old.containers() == before
+
+
+def test_rotated_secrets_lose_no_request(old: Upgraded, things: dict[str, Any]) -> None:
+    """All that can have two values at a time; Heat's user cannot."""
+    before, secrets = state(old, things), old.secrets()
+    rings = ["database", "broker", "fernet", "credential_keys", "memcache_secret_key"]
+    users = ["cinder", "glance", "neutron", "nova", "placement"]
+    with measured(old, "rotate") as load:
+        print(old.orch("rotate", pillar={"what": rings}).stdout)
+        print(old.orch("rotate", pillar={"what": ["identity"], "services": users}).stdout)
+    assert all(old.secrets()[name] != secrets[name] for name in users)
+    assert state(old, things) == before
+    boots(old)
+    assert load.errors() == []
