@@ -52,7 +52,8 @@ class Upgraded(Cloud):
     def releases(self) -> dict[str, set[str]]:
         """Return the releases of OpenStack's images that run, each with its containers."""
         found: dict[str, set[str]] = {}
-        for one in self.docker.containers.list(filters={"label": "saltern.service"}):
+        mine = {"label": ["saltern.service", "saltern.prefix="]}
+        for one in self.docker.containers.list(filters=mine):
             release = one.attrs["Config"]["Image"].rpartition(":")[2]
             if re.fullmatch(r"\d{4}\.\d", release):
                 found.setdefault(release, set()).add(one.name)
