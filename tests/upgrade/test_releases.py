@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from secrets import token_hex
 from typing import Any
 from urllib.request import urlopen
 
@@ -21,7 +22,9 @@ from .conftest import FROM, TO, Upgraded
 pytestmark = pytest.mark.upgrades
 
 RESULT = ROOT / "build/bench.json"
-USER = {"name": "upgraded", "password": "of before"}
+# A cloud that is kept may have those of an earlier run.
+NAME = f"upgraded-{token_hex(3)}"
+USER = {"name": NAME, "password": "of before"}
 BROKEN = {"containers": {"nova-compute": {"command": ["false"], "deadline": 20}}}
 
 
@@ -59,19 +62,19 @@ def things(old: Upgraded) -> dict[str, Any]:
     """Make something in each service, and return what can be asked again."""
     ask = Session()
     ask("POST", "identity", "/users", {"user": USER | {"domain_id": "default"}})
-    wanted = {"name": "upgraded", "disk_format": "raw", "container_format": "bare"}
+    wanted = {"name": NAME, "disk_format": "raw", "container_format": "bare"}
     image = f"/v2/images/{ask('POST', 'image', '/v2/images', wanted)['id']}"
     binary = {"Content-Type": "application/octet-stream"}
     ask("PUT", "image", f"{image}/file", data=b"before" * 100000, headers=binary)
-    volume = ask("POST", "block-storage", "/volumes", {"volume": {"name": "upgraded", "size": 1}})
+    volume = ask("POST", "block-storage", "/volumes", {"volume": {"name": NAME, "size": 1}})
     ask.until("block-storage", f"/volumes/{volume['volume']['id']}", "volume", "available")
     template = {
         "heat_template_version": "2018-08-31",
         "resources": {"word": {"type": "OS::Heat::RandomString"}},
         "outputs": {"word": {"value": {"get_attr": ["word", "value"]}}},
     }
-    made = ask("POST", "orchestration", "/stacks", {"stack_name": "upgraded", "template": template})
-    stack = f"/stacks/upgraded/{made['stack']['id']}"
+    made = ask("POST", "orchestration", "/stacks", {"stack_name": NAME, "template": template})
+    stack = f"/stacks/{NAME}/{made['stack']['id']}"
     ask.until("orchestration", stack, "stack", "create_complete")
     return {"image": image, "volume": volume["volume"]["id"], "stack": stack}
 
@@ -102,8 +105,8 @@ def state(old: Upgraded, things: dict[str, Any]) -> dict[str, Any]:
 def boots(old: Upgraded) -> None:
     """See that an instance can be made and taken away."""
     given = ("--image", "demo", "--flavor", "demo", "--nic", "none")
-    old.openstack("server", "create", "--wait", *given, "upgraded")
-    old.openstack("server", "delete", "--wait", "upgraded")
+    old.openstack("server", "create", "--wait", *given, NAME)
+    old.openstack("server", "delete", "--wait", NAME)
 
 
 def test_an_upgrade_that_fails_at_its_last_service_goes_back(
