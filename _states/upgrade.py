@@ -19,7 +19,6 @@ from saltern.run.fleet import Run, StepJob
 from saltern.run.formation import RefusedError
 from saltern.run.orchestration import Orchestration
 from saltern.run.progress import Phase, count
-from saltern.run.upgrades import Upgrades
 
 here = Orchestration(globals())
 
@@ -58,8 +57,6 @@ def due(name: str, deadline: float = 300) -> dict[str, Any]:
         ret["comment"] = upgrades.summary(run.upgrades) + left
         if __opts__["test"]:
             ret["result"] = None
-        else:
-            _begin(run, phase, unfinished, deadline)
     return ret
 
 
@@ -129,6 +126,8 @@ def expanded(name: str, deadline: float = 6 * 3600) -> dict[str, Any]:
     """
     with here.phase(name) as (phase, ret):
         run = here.run
+        if run.upgrades and not __opts__["test"]:
+            _begin(run, phase)
         for part in ("expand", "migrate"):
             _tasks(run, phase, ret, part, deadline)
         if not __opts__["test"]:
@@ -231,8 +230,11 @@ def rolled_back(name: str, deadline: float = 1800) -> dict[str, Any]:
     return ret
 
 
-def _begin(run: Run, phase: Phase, unfinished: Upgrades, deadline: float) -> None:
-    """Note what every service comes from, on its hosts and on the master; what an earlier run has noted counts."""
+def _begin(run: Run, phase: Phase, deadline: float = 600) -> None:
+    """Note what every service comes from, on its hosts and on the master; what an earlier run has noted counts.
+
+    Before this nothing has changed: what a check or a dump has stopped is no unfinished upgrade.
+    """
     new = {
         name: [host for host in run.services[name].hosts if host not in one.revisions]
         for name, one in run.upgrades.items()
@@ -242,7 +244,7 @@ def _begin(run: Run, phase: Phase, unfinished: Upgrades, deadline: float) -> Non
     for service, hosts in new.items():
         ran = {host: noted[host].get(service, "") for host in hosts}
         run.upgrades[service].revisions = run.upgrades[service].revisions | ran
-    upgrades.write(_file(), unfinished | run.upgrades)
+    upgrades.write(_file(), upgrades.read(_file()) | run.upgrades)
 
 
 def _end(services: Iterable[str]) -> None:
