@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import time
 from typing import Any
 
 from salt.exceptions import CommandExecutionError
@@ -11,14 +9,12 @@ from salt.exceptions import CommandExecutionError
 from saltern import masking
 from saltern.host import facts as host
 from saltern.host.adapter import salt_errors
-from saltern.host.checks import Check, check
+from saltern.host.checks import Check, check, failed_rows
 from saltern.service import states, tasks, templates
 
 # Data that are moved, and tables that are changed, take as long as they are large.
 _TIMEOUT = 6 * 3600
 _LAST_LINES = 15
-# Seconds after which a check that says no is asked once more: a volume that is being made has no host yet, and the like.
-_AGAIN = 10
 
 
 def run(
@@ -54,8 +50,6 @@ def run(
 def checked(phase: str, services: list[str] | None = None) -> dict[str, list[Check]]:
     """Run the tasks of a phase as checks: a failure is a row, and the others run all the same.
 
-    One that says no is asked twice, as users go on with their work meanwhile.
-
     :param phase: Such as ``upgrade_check``.
     :param services: Names of services; None is all of this host.
     :returns: Service to a row for each task: ``check``, ``ok``, ``found``, ``remedy``.
@@ -71,13 +65,11 @@ def checked(phase: str, services: list[str] | None = None) -> dict[str, list[Che
     for service, name, task in _tasks(cloud, phase, services):
         command = " ".join(task["command"])
         try:
-            accepts = task.get("accepts", [0])
             code, said = _run(service, name, task, cloud)
-            if code not in accepts:
-                time.sleep(_AGAIN)
-                code, said = _run(service, name, task, cloud)
-            ok = code in accepts
-            found = f"{command}: exit code {code}" + ("" if ok else f"\n{_failed(said)}")
+            failed = failed_rows(said, task.get("excuses", []))
+            ok = code in task.get("accepts", [0]) or failed == []
+            said = "\n".join(failed or [_last(said)])
+            found = f"{command}: exit code {code}" + ("" if ok else f"\n{said}")
         except CommandExecutionError as error:
             ok, found = False, str(error)
         row = check(service, ok, found, "Do what the service's own check says, then again")
@@ -146,12 +138,6 @@ def _run(
 
 def _last(said: str) -> str:
     return "\n".join(said.splitlines()[-_LAST_LINES:]) or "(it wrote nothing)"
-
-
-def _failed(said: str) -> str:
-    """Return the rows that failed of a table of oslo.upgradecheck, or the last lines of anything else."""
-    rows = re.split(r"^\+-+\+$", said, flags=re.MULTILINE)
-    return "\n".join(row.strip() for row in rows if "Result: Failure" in row) or _last(said)
 
 
 def _container(service: str, name: str, task: Any, cloud: Any) -> dict[str, Any]:

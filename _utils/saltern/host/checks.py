@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.errors import Failure
 
 Check = dict[str, Any]
+# The rows of a table of oslo.upgradecheck stand between such lines.
+_BETWEEN_ROWS = re.compile(r"^\+-+\+$", re.MULTILINE)
 
 
 def check(name: str, ok: bool, found: str, remedy: str = "") -> Check:
@@ -28,6 +31,17 @@ def failures(found: Mapping[str, Sequence[Check]]) -> list[Failure]:
         for one in rows
         if not one["ok"]
     ]
+
+
+def failed_rows(said: str, excused: Sequence[str] = ()) -> list[str] | None:
+    """Return the rows that failed of a table of oslo.upgradecheck, without the excused ones; None if none failed at all.
+
+    :param said: What the check wrote.
+    :param excused: Names of checks that may fail.
+    """
+    failed = [row.strip() for row in _BETWEEN_ROWS.split(said) if "| Result: Failure" in row]
+    excuse = re.compile(rf"\| Check: ({'|'.join(map(re.escape, excused))}) *\|")
+    return [row for row in failed if not excuse.match(row)] if failed else None
 
 
 def table(found: Mapping[str, Sequence[Check]]) -> str:

@@ -11,7 +11,7 @@ from saltern.images.names import image_name
 from saltern.service import balanced, required, scope, tasks, templates
 
 # What of a task is not about its container.
-_OF_A_TASK = ("name", "phase", "where", "accepts", "skip_on_upgrade")
+_OF_A_TASK = ("name", "phase", "where", "accepts", "excuses", "skip_on_upgrade")
 States = dict[str, dict[str, list[dict[str, Any]]]]
 
 
