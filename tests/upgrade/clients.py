@@ -23,7 +23,8 @@ _PAUSE = 0.1
 _BETWEEN_THINGS = 3
 # Seconds that something may take to be made or gone.
 _PATIENCE = 300
-_TEMPLATE = {
+# A stack that is made in seconds.
+TEMPLATE = {
     "heat_template_version": "2018-08-31",
     "resources": {"word": {"type": "OS::Heat::RandomString"}},
 }
@@ -151,7 +152,7 @@ def _volume(ask: Session, name: str) -> None:
 
 
 def _stack(ask: Session, name: str) -> None:
-    made = ask("POST", "orchestration", "/stacks", {"stack_name": name, "template": _TEMPLATE})
+    made = ask("POST", "orchestration", "/stacks", {"stack_name": name, "template": TEMPLATE})
     path = f"/stacks/{name}/{made['stack']['id']}"
     ask.until("orchestration", path, "stack", "create_complete")
     ask("DELETE", "orchestration", path)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tests.cloud.conftest import ROOT
 
-from .clients import Load, Session
+from .clients import TEMPLATE, Load, Session
 from .conftest import FROM, TO, Upgraded
 
 pytestmark = pytest.mark.upgrades
@@ -68,11 +68,7 @@ def things(old: Upgraded) -> dict[str, Any]:
     ask("PUT", "image", f"{image}/file", data=b"before" * 100000, headers=binary)
     volume = ask("POST", "block-storage", "/volumes", {"volume": {"name": NAME, "size": 1}})
     ask.until("block-storage", f"/volumes/{volume['volume']['id']}", "volume", "available")
-    template = {
-        "heat_template_version": "2018-08-31",
-        "resources": {"word": {"type": "OS::Heat::RandomString"}},
-        "outputs": {"word": {"value": {"get_attr": ["word", "value"]}}},
-    }
+    template = TEMPLATE | {"outputs": {"word": {"value": {"get_attr": ["word", "value"]}}}}
     made = ask("POST", "orchestration", "/stacks", {"stack_name": NAME, "template": template})
     stack = f"/stacks/{NAME}/{made['stack']['id']}"
     ask.until("orchestration", stack, "stack", "create_complete")
