@@ -27,6 +27,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 HOSTS = ("one", "two", "three")
+# Of its containers; other processes may run tests of this tier, too.
+PREFIX = f"orchestration{os.getpid()}-"
 SECRET = "Zq8sWm3nVt5xKp7rLb2dFg9hJc4yTe6u"
 
 # A file a service; its content is the pillar's, so that a changed option is a changed service.
@@ -381,7 +383,7 @@ def _configure(folder: Path) -> dict[str, list[str]]:
                 "etc": str(home / "etc"),
                 "var": str(home / "var"),
                 "bin": str(home),
-                "prefix": f"orchestration-{host}-",
+                "prefix": f"{PREFIX}{host}-",
             },
             "enable_fqdns_grains": False,
             "enable_gpu_grains": False,

@@ -8,19 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
+from .conftest import PREFIX, until
+
 SERVICES = ["alpha", "beta", "gamma"]
-
-
-def until(condition, seconds=60):
-    """Wait until ``condition()`` holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
+NAMESPACE = f"saltern-test-deploy-{os.getpid()}"
 
 
 def test_deploy_applies_all_services_and_a_second_one_nothing(cloud):
@@ -428,7 +422,7 @@ Run delta:
   container.running:
     - name: delta
     - service: delta
-    - image: saltern-test/release:{{ pillar['cloud']['release'] }}
+    - image: NAMESPACE/release:{{ pillar['cloud']['release'] }}
     - command: [/bin/busybox, sleep, "1000"]
     - network_mode: none
 """
@@ -453,12 +447,12 @@ def delta(cloud):
     home.mkdir()
     older.touch()
     (home / "service.yml").write_text("summary: A container\nroles: [control]\n")
-    (home / "init.sls").write_text(DELTA)
-    names = [f"saltern-test/release:{release}" for release in ("2026.1", "2026.2")]
+    (home / "init.sls").write_text(DELTA.replace("NAMESPACE", NAMESPACE))
+    names = [f"{NAMESPACE}/release:{release}" for release in ("2026.1", "2026.2")]
     for name in names:
         busybox(name, f"LABEL saltern.release={name.rpartition(':')[2]}")
     yield
-    docker("rm", "-f", "orchestration-two-delta")
+    docker("rm", "-f", f"{PREFIX}two-delta")
     docker("rmi", *names)
     shutil.rmtree(home)
     older.unlink()
@@ -482,7 +476,7 @@ def test_a_deployment_gives_no_service_that_runs_another_release(cloud, delta):
 @pytest.fixture
 def mariadb(cloud):
     """A service that is recovered, and a container of it that runs on one host and is no database."""
-    home, image = cloud.folder / "formulas/mariadb", "saltern-test/recovery:1"
+    home, image = cloud.folder / "formulas/mariadb", f"{NAMESPACE}/recovery:1"
     home.mkdir()
     (home / "service.yml").write_text(
         "summary: A database\nroles: [control]\n"
@@ -492,8 +486,8 @@ def mariadb(cloud):
     )
     (home / "init.sls").write_text("Nothing to do:\n  test.nop\n")
     busybox(image, "LABEL saltern.service=mariadb")
-    name = "orchestration-two-mariadb"
-    labels = ["--label=saltern.service=mariadb", "--label=saltern.prefix=orchestration-two-"]
+    name = f"{PREFIX}two-mariadb"
+    labels = ["--label=saltern.service=mariadb", f"--label=saltern.prefix={PREFIX}two-"]
     once = ["run", "-d", "--network=none", "--name", name, "--stop-timeout=1", *labels, image]
     docker(*once, "/bin/busybox", "sleep", "1000")
     yield name

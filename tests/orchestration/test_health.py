@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from .conftest import HOSTS, Cloud, until
+from .conftest import HOSTS, PREFIX, Cloud, until
 
 pytestmark = pytest.mark.docker
 
@@ -49,7 +49,7 @@ def web(cloud: Cloud, api: docker.APIClient, namespace: str) -> Iterator[Web]:
     deployed = web.deploy()
     assert deployed.code == 0, deployed.err
     yield web
-    for one in api.containers(all=True, filters={"name": "^/orchestration-[a-z]+-web"}):
+    for one in api.containers(all=True, filters={"name": f"^/{PREFIX}[a-z]+-web"}):
         api.remove_container(one["Id"], force=True)
 
 
@@ -73,11 +73,11 @@ class Web:
         self.cloud.set_pillar(settings=settings, **options)
 
     def name(self, host: str) -> str:
-        return f"orchestration-{host}-web"
+        return f"{PREFIX}{host}-web"
 
     def there(self, suffix: str = "") -> set[str]:
         """Return the hosts that have the container."""
-        found = self.api.containers(all=True, filters={"name": "^/orchestration-[a-z]+-web"})
+        found = self.api.containers(all=True, filters={"name": f"^/{PREFIX}[a-z]+-web"})
         names = {one["Names"][0].lstrip("/") for one in found}
         return {host for host in HOSTS if f"{self.name(host)}{suffix}" in names}
 
@@ -169,7 +169,7 @@ def test_what_a_failed_replacement_left_is_named_and_goes_when_the_mistake_is_un
     assert "salt one container.logs web.failed" in found["one", "web.failed"]["remedy"]
     web.set_pillar()
     plan = web.plan()
-    assert "failed: orchestration-one-web.failed, kept for inspection -> (none)" in plan.out
+    assert f"failed: {PREFIX}one-web.failed, kept for inspection -> (none)" in plan.out
     assert web.deploy().code == 0
     assert web.there(".failed") == set()
     assert web.status() == (0, {})

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from .conftest import PREFIX
+
 SERVICES: dict[str, dict[str, Any]] = {
     "rsyslog": {
         "provides": ["logs"],
@@ -56,8 +58,8 @@ def logs(cloud) -> Iterator[dict[str, Path]]:
         place["options"] = {"rsyslog": {"directory": str(folders[host])}}
     path.write_text(yaml.safe_dump(data))
     for host, folder in folders.items():
-        write(folder, host, f"orchestration-{host}-rsyslog", f"said on {host} req-1")
-    write(folders["one"], "two", "orchestration-two-rsyslog", "sent by two")
+        write(folder, host, f"{PREFIX}{host}-rsyslog", f"said on {host} req-1")
+    write(folders["one"], "two", f"{PREFIX}two-rsyslog", "sent by two")
     yield folders
     shutil.rmtree(cloud.folder / "logs")
     for name in SERVICES:
@@ -82,14 +84,12 @@ def test_the_host_that_keeps_the_logs_answers_and_a_host_for_itself(cloud, logs)
 
 
 def test_people_see_lines_and_nothing_secret(cloud, logs):
-    write(
-        logs["one"], "one", "orchestration-one-rsyslog", f"password {cloud.secret} leaked", "error"
-    )
+    write(logs["one"], "one", f"{PREFIX}one-rsyslog", f"password {cloud.secret} leaked", "error")
     cloud.forget_jobs()
     shown = cloud.run("saltern.logs", "level=warning")
     assert shown.code == 0, shown.err
     (line,) = shown.out.strip().splitlines()
-    assert line.startswith("one orchestration-one-rsyslog 20")
+    assert line.startswith(f"one {PREFIX}one-rsyslog 20")
     assert line.endswith(" password *** leaked")
     assert cloud.secret.encode() not in cloud.job_cache()
 
@@ -118,7 +118,7 @@ def test_new_lines_are_followed(cloud, logs):
             "said on one req-1\n",
             "sent by two\n",
         }
-        write(logs["one"], "two", "orchestration-two-rsyslog", "later")
+        write(logs["one"], "two", f"{PREFIX}two-rsyslog", "later")
         assert follower.stdout.readline().endswith(" later\n")
         follower.send_signal(signal.SIGINT)
         out, _ = follower.communicate(timeout=60)

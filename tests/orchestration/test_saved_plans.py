@@ -13,7 +13,7 @@ import pytest
 import salt.payload
 import yaml
 
-from .conftest import Cloud, Result
+from .conftest import PREFIX, Cloud, Result
 
 NAMESPACE = f"saltern-test-plans-{os.getpid()}"
 IMAGE = f"{NAMESPACE}/app:2026.2"
@@ -106,7 +106,7 @@ def app(cloud: Cloud) -> Iterator[dict[str, Any]]:
     settings = {"services": {"app": {"enabled": True}}, "images": {"namespace": NAMESPACE}}
     cloud.set_pillar(settings=settings)
     yield settings
-    subprocess.run(["docker", "rm", "-f", "orchestration-two-app"], check=True, capture_output=True)
+    subprocess.run(["docker", "rm", "-f", f"{PREFIX}two-app"], check=True, capture_output=True)
     images = ["docker", "images", "-q", "--filter", "label=mark"]
     found = subprocess.run(images, check=True, capture_output=True, text=True).stdout.split()
     subprocess.run(["docker", "rmi", "-f", *found], check=True, capture_output=True)

@@ -14,7 +14,7 @@ import docker
 import pytest
 import yaml
 
-from ..conftest import HOSTS, ROOT, Cloud, Result
+from ..conftest import HOSTS, PREFIX, ROOT, Cloud, Result
 
 OLD, NEW = "2026.1", "2026.2"
 # Stands for the folder in which tasks write.
@@ -131,14 +131,14 @@ class Small:
         """Return host to the release that its container runs; all of them run."""
         found = {}
         for host in HOSTS:
-            one = self.api.inspect_container(f"orchestration-{host}-{service}")
+            one = self.api.inspect_container(f"{PREFIX}{host}-{service}")
             assert one["State"]["Running"]
             found[host] = one["Config"]["Labels"]["saltern.release"]
         return found
 
     def environment(self, host: str, service: str) -> list[str]:
         """Return the environment of a container."""
-        return self.api.inspect_container(f"orchestration-{host}-{service}")["Config"]["Env"]
+        return self.api.inspect_container(f"{PREFIX}{host}-{service}")["Config"]["Env"]
 
     def hold(self, name: str) -> None:
         """Hold the task of a phase, the store's ``server`` before it is up, or a gate, until it is let go."""
@@ -155,7 +155,7 @@ class Small:
 
     def names(self) -> set[str]:
         """Return the names of all containers, also of those that do not run."""
-        found = self.api.containers(all=True, filters={"name": "^/orchestration-"})
+        found = self.api.containers(all=True, filters={"name": f"^/{PREFIX}"})
         return {one["Names"][0].removeprefix("/") for one in found}
 
     def born(self) -> set[str]:
@@ -244,9 +244,9 @@ def small(cloud, api, namespace, formulas) -> Iterator[Small]:
     assert deployed.code == 0, deployed.err
     small.done()
     yield small
-    for one in api.containers(all=True, filters={"name": "^/orchestration-[a-z]+-(store|front)"}):
+    for one in api.containers(all=True, filters={"name": f"^/{PREFIX}[a-z]+-(store|front)"}):
         api.remove_container(one["Id"], force=True)
-    for volume in api.volumes(filters={"name": "^orchestration-"})["Volumes"] or []:
+    for volume in api.volumes(filters={"name": f"^{PREFIX}"})["Volumes"] or []:
         api.remove_volume(volume["Name"])
     shutil.rmtree(log)
     for path in cloud.folder.glob("minions/*/var/*/*"):

@@ -19,7 +19,7 @@ import yaml
 
 from tests.dockerd import Machine
 
-from ..conftest import HOSTS, ROOT, Cloud, until
+from ..conftest import HOSTS, PREFIX, ROOT, Cloud, until
 from .conftest import NEW, OLD, Small
 
 pytestmark = [
@@ -125,7 +125,7 @@ def is_whole(small: Small, release: str) -> None:
     """Assert that both services run a release with their old data, and that nothing is left of what was killed."""
     assert small.releases() == small.releases("front") == dict.fromkeys(HOSTS, release)
     services = ("store", "front")
-    assert small.names() == {f"orchestration-{host}-{one}" for host in HOSTS for one in services}
+    assert small.names() == {f"{PREFIX}{host}-{one}" for host in HOSTS for one in services}
     assert small.born() == {OLD}
     assert small.revisions() == small.revisions("front") == {release}
     assert not small.unfinished

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from ..conftest import HOSTS, Result, until
+from ..conftest import HOSTS, PREFIX, Result, until
 from .conftest import NEW, OLD
 
 pytestmark = pytest.mark.docker
@@ -189,11 +189,11 @@ def test_what_cannot_be_done_is_refused_before_anything_changes(small):
 
 @pytest.mark.upgrades
 def test_a_cloud_that_is_not_well_is_mended_first(small):
-    small.api.stop("orchestration-two-front", timeout=1)
+    small.api.stop(f"{PREFIX}two-front", timeout=1)
     small.set_pillar(NEW)
     result = small.upgrade(services=["store"])
     assert result.code == 0, result.err
-    small.api.stop("orchestration-three-store", timeout=1)
+    small.api.stop(f"{PREFIX}three-store", timeout=1)
     result = small.upgrade()
     assert result.code == 1
     assert "store" in result.last_block
