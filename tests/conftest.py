@@ -8,7 +8,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # Their tests share daemons, containers or the machine's own cloud: one process runs them in turn.
-SERIAL = ("functional", "orchestration", "cloud", "cluster")
+SERIAL = (
+    "functional/openstack",
+    "functional",
+    "orchestration/upgrade",
+    "orchestration",
+    "cloud",
+    "cluster",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -21,9 +28,7 @@ class Tiers(LoadScopeScheduling):
     """Tests of a serial tier are one piece of work, each other test is one of its own."""
 
     def _split_scope(self, nodeid: str) -> str:
-        # tests/unit/test_cloud.py::test_name
-        tier = nodeid.split("/")[1]
-        return tier if tier in SERIAL else nodeid
+        return next((one for one in SERIAL if nodeid.startswith(f"tests/{one}/")), nodeid)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
