@@ -134,9 +134,9 @@ def images(services: list[str] | None = None) -> dict[str, Any]:
         salt aio saltern.images
     """
     with salt_errors():
-        here = Engine().images()
         names = prechecks.image_names(_cloud(), _services(services))
-        return facts() | {"images": {name: name in here for name in sorted(names)}}
+        image_id = Engine().image_id
+        return facts() | {"images": {name: bool(image_id(name)) for name in sorted(names)}}
 
 
 def digests(images: list[str], services: list[str] | None = None) -> dict[str, str]:
@@ -175,10 +175,11 @@ def pull(digests: dict[str, str], services: list[str] | None = None) -> dict[str
         engine = Engine()
         wanted = prechecks.image_names(_cloud(), _services(services))
         for name in sorted(wanted & set(digests)):
-            here, exact = engine.images(), f"{name.rpartition(':')[0]}@{digests[name]}"
-            if name in here and here.get(exact) == here[name]:
+            exact = f"{name.rpartition(':')[0]}@{digests[name]}"
+            here = engine.image_id(exact)
+            if here and here == engine.image_id(name):
                 continue
-            if exact not in here:
+            if not here:
                 engine.pull(exact)
             engine.tag(exact, name)
             done[name] = "pulled"

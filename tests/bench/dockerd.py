@@ -85,10 +85,11 @@ class Host:
             for one in self.containers.values()
         ]
 
-    def list_images(self, query: Any, body: Any) -> Answer:
-        """Answer ``GET /images/json``."""
-        found = self.images.items()
-        return 200, [{"Id": id_, "RepoTags": [name], "RepoDigests": []} for name, id_ in found]
+    def inspect_image(self, name: str, query: Any, body: Any) -> Answer:
+        """Answer ``GET /images/<name>/json``."""
+        if name not in self.images:
+            raise RefusedError(404, f"No such image: {name}")
+        return 200, {"Id": self.images[name]}
 
     def inspect(self, name: str, query: Any, body: Any) -> Answer:
         """Answer ``GET /containers/<name>/json``."""
@@ -173,7 +174,7 @@ class Host:
 _ROUTES: list[tuple[str, str, Callable[..., Answer]]] = [
     ("GET", "/version", Host.version),
     ("GET", "/containers/json", Host.list),
-    ("GET", "/images/json", Host.list_images),
+    ("GET", "/images/(.+)/json", Host.inspect_image),
     ("GET", "/containers/([^/]+)/json", Host.inspect),
     ("POST", "/containers/create", Host.create),
     ("POST", "/containers/([^/]+)/start", Host.start),

@@ -89,7 +89,8 @@ def listed(
         "Names": [name],
         "State": state,
         "Status": status,
-        "Image": spec.image,
+        # Docker gives the name only where it is still that of the container's image.
+        "Image": spec.image if IMAGES.get(spec.image) == image else image,
         "ImageID": image,
         "Created": 1,
         "Labels": to_docker(spec, "web", prefix=prefix)["Labels"],
@@ -98,7 +99,7 @@ def listed(
 
 def plan(*containers, spec=SPEC, **options):
     """Return what `spec` needs where these containers are."""
-    return decide(actual.snapshot(containers, IMAGES), spec, "web", **options)
+    return decide(actual.snapshot(containers, IMAGES.get), spec, "web", **options)
 
 
 def test_a_container_as_wanted_needs_nothing():
@@ -146,7 +147,7 @@ def test_changes_are_those_of_spec_config_and_image():
     decided = plan(listed(image="sha256:old"), spec=NEW, generation={"digest": "g2", "path": "/g2"})
     assert decided.action is Action.REPLACE
     assert decided.shown() == {
-        "image": {"old": "web:1 (old)", "new": "web:1 (aaa)"},
+        "image": {"old": "(old)", "new": "web:1 (aaa)"},
         "config": {"old": None, "new": "g2"},
         "init": {"old": False, "new": True},
     }
@@ -186,7 +187,7 @@ def test_a_new_container_beside_the_old_one_counts_if_that_is_gone():
 def test_containers_of_another_prefix_are_not_seen():
     """Two clouds on one host."""
     assert plan(listed(prefix="t-")).action is Action.CREATE
-    both = actual.snapshot([listed(), listed(prefix="t-")], IMAGES, "t-")
+    both = actual.snapshot([listed(), listed(prefix="t-")], IMAGES.get, "t-")
     assert [one.full_name for one in both.containers.values()] == ["t-web"]
 
 

@@ -66,7 +66,7 @@ def plan(spec: Spec = SPEC, config: str = "one", **found: str) -> Action:
     """Return what a container needs that has read the configuration `one`, where `two` is wanted."""
     container = listed(SPEC, **found)
     container["Labels"] |= {"saltern.live": "/live", "saltern.config": "zero"}
-    taken = actual.snapshot([container], IMAGES).with_config(lambda one: config)
+    taken = actual.snapshot([container], IMAGES.get).with_config(lambda one: config)
     decided = decide(taken, spec, "web", {"digest": "two", "path": "/two"})
     if decided.action is Action.RELOAD:
         # The plan says so.

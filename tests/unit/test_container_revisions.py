@@ -33,6 +33,7 @@ SPEC = Spec.from_dict(
 
 def snapshot(spec=SPEC, image_id="sha256:old", images=None, name="glance-api"):
     """Return a host with one container."""
+    images = images or {spec.image: image_id, image_id: image_id}
     labels = dockerapi.labels(spec, "glance", "", {"digest": "c0ffee", "path": "/x"})
     listing = {
         "Id": "1",
@@ -40,11 +41,12 @@ def snapshot(spec=SPEC, image_id="sha256:old", images=None, name="glance-api"):
         "Labels": {**labels, dockerapi.LABEL_RELEASE: "2026.1"},
         "State": "running",
         "Status": "Up 5 minutes (healthy)",
-        "Image": spec.image,
+        # Docker gives the name only where it is still that of the container's image.
+        "Image": spec.image if images[spec.image] == image_id else image_id,
         "ImageID": image_id,
         "Created": 1,
     }
-    return actual.snapshot([listing], images or {spec.image: image_id, image_id: image_id})
+    return actual.snapshot([listing], images.get)
 
 
 def rows(**options):

@@ -61,12 +61,12 @@ class Container:
 class Snapshot:
     """All containers and images of a host at one time.
 
-    :ivar images: Image name (with tag or digest) or id to id.
+    :ivar images: Returns the id of an image by its name (with tag or digest) or id, None if it is not there.
     :ivar taken: `time.monotonic()` of the listing.
     """
 
     containers: Mapping[tuple[str, str], Container]
-    images: Mapping[str, str]
+    images: Callable[[str], str | None]
     taken: float = field(default_factory=time.monotonic)
 
     def get(self, name: str, part: str = "") -> Container | None:
@@ -96,7 +96,7 @@ class Snapshot:
 
     def image_id(self, image: str) -> str | None:
         """Return the id of an image, None if it is not on the host."""
-        return self.images.get(full_image_name(image))
+        return self.images(full_image_name(image))
 
 
 def full_image_name(image: str) -> str:
@@ -112,10 +112,23 @@ def has_registry(image: str) -> bool:
 
 
 def snapshot(
-    listing: Iterable[Mapping[str, Any]], images: Mapping[str, str], prefix: str = ""
+    listing: Iterable[Mapping[str, Any]], ask: Callable[[str], str | None], prefix: str = ""
 ) -> Snapshot:
-    """Return the snapshot of a listing; containers of another prefix are left out."""
-    found = (_container(one, prefix) for one in listing)
+    """Return the snapshot of a listing; containers of another prefix are left out.
+
+    :param ask: Returns the id of an image, by its name or id. It is called for what the listing does not say:
+        that names an image only as long as this is the container's (refreshImage of moby's daemon/list.go).
+    """
+    listed = list(listing)
+    named = (one for one in listed if one["Image"] != one["ImageID"])
+    known: dict[str, str | None] = {one["Image"]: one["ImageID"] for one in named}
+
+    def images(name: str) -> str | None:
+        if name not in known:
+            known[name] = ask(name)
+        return known[name]
+
+    found = (_container(one, prefix) for one in listed)
     return Snapshot({(one.name, one.part): one for one in found if one}, images)
 
 
@@ -165,7 +178,9 @@ def compare(
     changes = []
     if container.image_id != image_id:
         new = f"{spec.image} ({_short(image_id)})" if image_id else f"{spec.image} (not here yet)"
-        changes.append(Change("image", f"{container.image} ({_short(container.image_id)})", new))
+        # Its name is another image's now, or nobody's: Docker tells the id alone.
+        name = "" if container.image == container.image_id else f"{container.image} "
+        changes.append(Change("image", f"{name}({_short(container.image_id)})", new))
     if container.config != config:
         changes.append(Change("config", container.config or None, config or None))
     if container.service != service:

@@ -55,11 +55,11 @@ class Host:
         self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """Return what is there: two calls of Docker's API, repeated only after changes of ours."""
+        """Return what is there: a call of Docker's API, repeated only after changes of ours."""
         taken = self._snapshot
         if taken is None or time.monotonic() - taken.taken > _FRESH:
-            listing, images = self.engine.containers(), self.engine.images()
-            found = actual.snapshot(listing, images, self.prefix)
+            listing = self.engine.containers()
+            found = actual.snapshot(listing, self.engine.image_id, self.prefix)
             taken = self._snapshot = found.with_config(_config)
         return taken
 
