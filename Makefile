@@ -31,7 +31,7 @@ demo: setup  ## first steps in the deployed cloud: boot an instance, fetch a pag
 demo-destroy: setup  ## remove what the demo has made
 	@$(bin)/salt-run state.orchestrate orch.demo_destroy
 
-test: setup  ## all tests, fast tiers first (PROCESSES=2: two tiers at a time; set-up and images included)
+test: setup  ## all tests, three tiers at a time (PROCESSES=1: one after the other; set-up and images included)
 	@$(bin)/salt-run image.build
 	@$(bin)/pytest $(if $(filter-out 1,$(PROCESSES)),-n $(PROCESSES) --dist loadscope --no-loadscope-reorder) \
 	    -m "not clusters and not index and not upgrades" $(tiers) $(ARGS)
