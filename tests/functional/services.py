@@ -211,7 +211,9 @@ def tell(formula: dict[str, Any], context: scope.Context, call: Callable[..., An
 
 
 class Asking:
-    """A client that asks without pause, in a thread, as long as the block lasts.
+    """A client that asks up to ten times a second, in a thread, as long as the block lasts.
+
+    Without a pause it would take the processors from what it watches.
 
     :param ask: Asks once; an exception is kept in :attr:`errors`.
     """
@@ -243,7 +245,7 @@ class Asking:
                 self.answers += 1
             except Exception as error:
                 self.errors.append(repr(error))
-                time.sleep(0.05)
+            time.sleep(0.1)
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
