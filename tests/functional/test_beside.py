@@ -97,6 +97,7 @@ class Clients:
                 connection.close()
             if number % 2:
                 connection.close()
+            self._over.wait(0.01)
 
     def until_served_by(self, version: int) -> None:
         """Wait until a version of the API has answered."""
