@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.host import logs
-from saltern.run import command, findings, history, maintenance, orphans, plan, status
+from saltern.run import command, drift, findings, history, maintenance, orphans, plan, status
 from saltern.run.progress import count
 
 # Names that are shown one by one.
@@ -47,6 +47,12 @@ def _rotated(value: Mapping[str, Any]) -> str:
     return f"A ring of {value['keys']} keys is on {', '.join(value['hosts'])}"
 
 
+def _drift(value: Mapping[str, Any] | None) -> str:
+    return (
+        drift.text(value) if value else "Not looked at: the pillar says so, or a run is under way"
+    )
+
+
 def _saved(name: str | None) -> str:
     if not name:
         return "Not saved: states fail already, see above"
@@ -68,6 +74,7 @@ _TEXTS = {
     "status": status.text,
     "instances": status.instances_text,
     "maintenance": maintenance.text,
+    "drift": _drift,
     "silenced": findings.silenced_text,
     "findings": findings.text,
     "certificates": status.certificates,

@@ -34,6 +34,7 @@ from saltern.run import (
     screen,
     starts,
 )
+from saltern.run import drift as drifts
 from saltern.run import history as kept
 from saltern.run import maintenance as resting
 from saltern.run import orphans as left
@@ -139,6 +140,8 @@ def status(
             silent.append(fleet.other_code(host))
         stored = certs.read(inventory.certificates_folder(__opts__))
         at_rest = resting.read(resting.folder(__opts__))
+        drifted = drifts.read(drifts.file(__opts__))
+        runs = kept.read(kept.folder(__opts__)) if drifted and drifted.hosts else []
     except _ENDED as error:
         return _failed("See what runs", error, "salt-run saltern.status")
     expiries = certs.expiries(stored, certs.now())
@@ -161,8 +164,47 @@ def status(
     parts |= {"certificates": shown} if shown else {}
     if at_rest:
         parts["maintenance"] = list(map(asdict, at_rest))
+    if drifted and drifted.hosts:
+        parts["drift"] = asdict(drifted) | {"since": kept.last_change(runs, drifted.at)}
     parts |= {"silenced": quiet} if quiet else {}
     return _shown("status", rows, **parts, findings=alarms, **_retcode(not alarms))
+
+
+def drift(due: bool = False) -> Shown:
+    """Ask all hosts in what they differ from the pillar, and keep it for ``saltern.status``; nothing is changed.
+
+    What fails, or cannot be asked, is no drift: ``saltern.plan`` shows it. Hosts in maintenance are left out.
+
+    :param due: For the master's schedule: does as ``saltern:drift`` of the pillar says, ``observe``, ``act`` (deploys
+        to the services that differ, on the hosts where they do) or ``ignore``; not while a run is under way.
+    :returns: ``at``, ``hosts`` and ``silent``; ``--out json`` prints them as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.drift
+    """
+    again = "salt-run saltern.drift"
+    try:
+        cloud = _cloud()
+        does = cloud.settings["drift"] if due else ""
+        if does == drifts.IGNORE or (due and kept.under_way(kept.folder(__opts__))):
+            return _shown("drift", None)
+        run, at = fleet.begin(__opts__, cloud, [], [], heeds=resting.SKIP), time.time()
+        answers, silent = run.fleet.answers(_phase("plan"), "saltern.plan", run.plan_calls(), 600)
+        plans_ = {host: answer["services"] for host, answer in answers.items()}
+        found = drifts.of_plans(plans_, silent, at)
+        if due and kept.under_way(kept.folder(__opts__)):
+            return _shown("drift", None)  # what a run has begun to change is no drift
+        drifts.write(drifts.file(__opts__), found)
+        if does == drifts.ACT and found.hosts:
+            with kept.acting("the schedule"):
+                _orchestrate("deploy", {"services": found.services, "hosts": list(found.hosts)})
+    except _ENDED as error:
+        _log.error("hosts were not compared with the pillar: %s", error)
+        return _failed("Compare the hosts with the pillar", error, again)
+    return _shown("drift", asdict(found))
 
 
 def logs(

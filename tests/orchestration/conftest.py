@@ -158,6 +158,7 @@ class Cloud:
             shutil.rmtree(place / "certificates", ignore_errors=True)
         for name in ("history", "plans", "maintenance"):
             shutil.rmtree(self.folder / "var" / name, ignore_errors=True)
+        (self.folder / "var/drift.json").unlink(missing_ok=True)
         self.set_pillar()
         self.forget_jobs()
 

@@ -295,6 +295,20 @@ def changed(run: Run) -> bool:
     return states or any(one["changed"] for one in run["phases"]) or run["result"] == KILLED
 
 
+def under_way(folder: Path) -> bool:
+    """Return whether a run goes on."""
+    return any(one["result"] == RUNNING for one in read(folder))
+
+
+def last_change(runs: Sequence[Run], since: float) -> str:
+    """Return the command of the newest run that has changed something after a time; nothing if none has.
+
+    :param since: Seconds since 1970.
+    """
+    later = [one for one in runs if one["started"] + one["seconds"] > since and changed(one)]
+    return later[-1]["command"] if later else ""
+
+
 def folded(earlier: Sequence[Run], run: Run) -> list[str]:
     """Fold a run that changed nothing with the one before, if that was just like it; return its id.
 
