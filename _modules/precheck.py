@@ -106,6 +106,8 @@ def _check_config(
         context = facts.context(name, __pillar__, __opts__, __grains__)
         if "certificates" in formula and not Path(context["certificates"], name).exists():
             __salt__["certificates.write"](name)
+        # Their compiled Python is among them: without, the checker compiles all of it each time.
+        mounts = {"volumes": templates.resolve(task.get("volumes", []), context)}
         done = __salt__["container.run"](
             f"{name}-check",
             service=name,
@@ -118,7 +120,7 @@ def _check_config(
             },
             tmpfs=["/tmp"],
             timeout=120,
-            **states.trusting({}, name, formula, context),
+            **states.trusting(mounts, name, formula, context),
         )
     except (SalternError, CommandExecutionError) as error:
         return False, str(error)
