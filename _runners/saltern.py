@@ -533,6 +533,8 @@ def report(path: str | None = None) -> Shown:
 
 def _images(cloud: Cloud) -> Shown:
     """Return the images of a cloud with their sizes on this host, or why they are unknown."""
+    if not cloud.images:
+        return {"unknown": "no service of this cloud has an image"}
     try:
         chosen = Options.from_pillar(inventory.pillar(__opts__), {}, folders(__opts__))
         shop = workshop.Workshop(workshop.find_root(__opts__), chosen)
