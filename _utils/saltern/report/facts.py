@@ -16,7 +16,7 @@ from saltern.run.progress import count
 Data = dict[str, Any]
 
 # How something is; each has a shape of its own on the page.
-WELL, BAD, RESTING, UNKNOWN = "well", "not well", "in maintenance", "unknown"
+WELL, BAD, RESTING, UNKNOWN = "well", "not well", "in maintenance", "no answer"
 # Parts of the status that have no section of their own: tables, if the status brings them. Incidents are drawn
 # over time, too, by `since` and `until` (seconds since 1970).
 _TABLES = ("incidents", "drift", "backups", "disk", "probe")

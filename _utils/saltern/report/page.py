@@ -99,23 +99,19 @@ def _pictures(data: facts.Data) -> dict[str, Any]:
 
 def _figures(data: Mapping[str, Any]) -> Any:
     """Yield the figures on top: what, the number, what is said beside it, and whether it is well."""
-    hosts = data["hosts"]
+    # What is not well of something in maintenance is no alarm.
+    hosts, calm = data["hosts"], not data["findings"]
     answer = sum(one["answers"] for one in hosts)
-    yield "Hosts", f"{answer} of {len(hosts)}", "answer", answer == len(hosts)
+    yield "Hosts", f"{answer} of {len(hosts)}", "answer", calm or answer == len(hosts)
     up, containers = (sum(one[key] for one in hosts) for key in ("up", "containers"))
-    yield "Containers", f"{up} of {containers}", "are up", up == containers
+    yield "Containers", f"{up} of {containers}", "are up", calm or up == containers
     counted = [one["instances"] for one in hosts if one["instances"]]
     if counted:
         run, wanted = (sum(one[key] for one in counted) for key in ("running", "wanted"))
-        yield "Instances", f"{run} of {wanted}", "run", run == wanted
+        yield "Instances", f"{run} of {wanted}", "run", calm or run == wanted
     if last := data["last"]:
         when = _ago(data["now"] - last["started"])
-        yield (
-            "Last run",
-            last["result"],
-            f"{took(last['seconds'])}, {when}",
-            last["result"] in ("done", "running"),
-        )
+        yield "Last run", last["result"], when, last["result"] in ("done", "running")
     if data["certificates"]:
         days = min(one["days"] for one in data["certificates"])
         left = count(days, "day") if days >= 0 else "expired"
