@@ -132,13 +132,9 @@ def _sort(columns: list[list[_Slot]], links: Sequence[tuple[_Slot, _Slot]]) -> N
         forth = sweep % 2 == 0
         for number in range(len(columns)) if forth else reversed(range(len(columns))):
             place = {slot: at for column in columns for at, slot in enumerate(column)}
-            beside = before if forth else after
-
-            def mean(slot: _Slot, place=place, beside=beside) -> float:  # type: ignore[no-untyped-def]
-                others = [place[one] for one in beside.get(slot, ())]
-                return sum(others) / len(others) if others else place[slot]
-
-            columns[number].sort(key=mean)
+            means = _means(columns[number], before if forth else after, place)
+            wanted = dict(zip(columns[number], means, strict=True))
+            columns[number].sort(key=wanted.__getitem__)
         if (found := _crossings(columns, links)) < fewest:
             best, fewest = [list(one) for one in columns], found
     columns[:] = best
@@ -189,11 +185,7 @@ def _places(
         if sweep == _SWEEPS - 1:
             beside = {slot: [*before.get(slot, ()), *after.get(slot, ())] for slot in middle}
         for column, gaps in zip(columns, apart, strict=True):
-            wanted = []
-            for slot in column:
-                others = [middle[one] for one in beside.get(slot, ())]
-                wanted.append(sum(others) / len(others) if others else middle[slot])
-            middle |= dict(zip(column, settled(wanted, gaps), strict=True))
+            middle |= dict(zip(column, settled(_means(column, beside, middle), gaps), strict=True))
     return middle
 
 
@@ -212,6 +204,15 @@ def settled(wanted: Sequence[float], gaps: Sequence[float]) -> list[float]:
             groups[-2:] = [[*groups[-2], *groups[-1]]]
     places = [_mean(group) for group in groups for _ in group]
     return [place + offset for place, offset in zip(places, offsets, strict=True)]
+
+
+def _means(
+    column: Sequence[_Slot],
+    beside: Mapping[_Slot, Sequence[_Slot]],
+    place: Mapping[_Slot, float],
+) -> list[float]:
+    """Return for each of a column the mean place of those beside it, or its own if there are none."""
+    return [_mean([place[one] for one in beside.get(slot, ())] or [place[slot]]) for slot in column]
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -132,5 +132,7 @@ def _ago(seconds: float) -> str:
 
 
 def _megabytes(size: float) -> str:
-    """Return bytes as people read them: ``24 MB``, ``1.3 GB``."""
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    """Return bytes as people read them: ``0.3 MB``, ``24 MB``, ``1.35 GB``."""
+    if size >= 1e9:
+        return f"{size / 1e9:.2f} GB"
+    return f"{size / 1e6:.0f} MB" if size >= 1e7 else f"{size / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""One run as a timeline: a row a phase, and a row a service below the phases."""
+"""One run as a timeline: a row a phase, and below it a row for each service that hosts worked on in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 from saltern.report.scale import Scale, Tick, passed
 from saltern.run.progress import count
 from saltern.run.summary import took
+
+# A service, and what is kept of each of its hosts.
+Part = tuple[str, list[Mapping[str, Any]]]
 
 WIDTH, ROW, TOP = 1180.0, 26.0, 30.0
 _LEFT, _RIGHT = 330.0, 1000.0
@@ -63,7 +66,7 @@ def draw(run: Mapping[str, Any]) -> Timeline:
         phases follow each other, and services have no bar.
     """
     phases = list(_phases(run["phases"]))
-    parts = [(name, list(hosts.values())) for name, hosts in run["services"].items()]
+    parts: list[Part] = [(name, list(hosts.values())) for name, hosts in run["services"].items()]
     ends = [end for _, _, end in phases]
     ends += [one.get("ended", 0.0) for _, hosts in parts for one in hosts]
     scale = Scale(0, max([1.0, run["seconds"], *ends]), _LEFT, _RIGHT)
@@ -75,14 +78,13 @@ def draw(run: Mapping[str, Any]) -> Timeline:
         name = title if len(title) <= _LETTERS else f"{title[: _LETTERS - 1].rstrip()}…"
         rows.append(Row(kind, name, title, ok, TOP + ROW * len(rows), _bars(spans, scale), note))
 
-    for phase, start, end in phases:
-        add("phase", phase["phase"], phase["ok"], [(start, end)], took(phase["seconds"]))
-    for name, hosts in sorted(parts, key=lambda part: (_begin(part[1]), part[0])):
-        spans = [(one["ended"] - one["seconds"], one["ended"]) for one in hosts if "ended" in one]
-        note = count(len(hosts), "host")
-        if spans:
-            note = f"{took(max(e for _, e in spans) - min(s for s, _ in spans))}, {note}"
-        add("service", name, all(one.get("ok", True) for one in hosts), spans, note)
+    below = _below(phases, parts)
+    for number, one in enumerate([*phases, None]):
+        if one:
+            phase, start, end = one
+            add("phase", phase["phase"], phase["ok"], [(start, end)], took(phase["seconds"]))
+        for name, hosts in below.get(number, ()):
+            add("service", name, all(part.get("ok", True) for part in hosts), *_worked(hosts))
     ticks = scale.ticks(_TICKS, passed)
     return Timeline(rows, ticks, WIDTH, TOP + ROW * len(rows) + 8)
 
@@ -118,8 +120,36 @@ def _phases(
         last = end
 
 
-def _begin(hosts: Sequence[Mapping[str, Any]]) -> float:
-    return min((one["ended"] - one["seconds"] for one in hosts if "ended" in one), default=0.0)
+def _spans(hosts: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    return [(one["ended"] - one["seconds"], one["ended"]) for one in hosts if "ended" in one]
+
+
+def _worked(hosts: Sequence[Mapping[str, Any]]) -> tuple[list[tuple[float, float]], str]:
+    """Return when hosts worked on a service, and that in words."""
+    spans, note = _spans(hosts), count(len(hosts), "host")
+    if spans:
+        note = f"{took(max(end for _, end in spans) - min(spans)[0])}, {note}"
+    return spans, note
+
+
+def _below(
+    phases: Sequence[tuple[Mapping[str, Any], float, float]], parts: Iterable[Part]
+) -> dict[int, list[Part]]:
+    """Return the number of a phase to the services that hosts worked on in it, the first on top.
+
+    Those of which nobody knows when, and those of a phase that has not ended, come after all phases.
+    """
+    found: dict[int, list[tuple[float, Part]]] = {}
+    for part in parts:
+        spans = _spans(part[1])
+        first = min(spans)[0] if spans else 0.0
+        middle = (first + max(end for _, end in spans)) / 2 if spans else -1.0
+        numbers = (at for at, (_, start, end) in enumerate(phases) if start <= middle <= end)
+        found.setdefault(next(numbers, len(phases)), []).append((first, part))
+    return {
+        number: [part for _, part in sorted(some, key=lambda one: (one[0], one[1][0]))]
+        for number, some in found.items()
+    }
 
 
 def _bars(spans: Iterable[tuple[float, float]], scale: Scale) -> list[Bar]:
