@@ -282,6 +282,25 @@ def test_a_host_is_well_or_has_findings_or_is_silent_or_in_maintenance():
     assert [one["kind"] for one in galera["members"]] == ["", "stopped", ""]
 
 
+def test_what_is_in_maintenance_is_shown_apart_and_is_no_alarm():
+    cloud = CLOUDS["multinode"]
+    told = reports.status(cloud, ("compute2",), {"control1": {"glance-api": "stopped"}})
+    told["silenced"], told["findings"] = told["findings"], []
+    resting = {"reason": "disk", "who": "ann", "since": reports.NOW, "until": reports.NOW + 60}
+    told["maintenance"] = [
+        {"host": "compute2", "service": "", **resting},
+        {"host": "control1", "service": "glance", **resting},
+    ]
+    data = facts.gather(cloud, told, [], {"unknown": ""}, reports.NOW)
+    states = {one["name"]: one["state"] for one in [*data["hosts"], *data["services"]]}
+    assert (states["compute2"], states["glance"]) == (facts.RESTING, facts.RESTING)
+    assert (states["control1"], states["keystone"]) == (facts.WELL, facts.WELL)
+    text = page.render(data)
+    assert "All well" in text and "All is well, but for what is in maintenance." in text
+    assert "2 findings of it, which are no alarm" in text
+    assert "<b>glance on control1</b> until" in text and "Next:" not in text
+
+
 def test_nothing_is_known_of_a_service_none_of_whose_hosts_answer():
     cloud = CLOUDS["multinode"]
     told = reports.status(cloud, ("compute1", "compute2"))

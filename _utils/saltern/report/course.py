@@ -10,7 +10,7 @@ from typing import Any
 from saltern.report.scale import Scale, Tick, moment, passed
 
 WIDTH = 1180.0
-_LEFT, _RIGHT, _TOP = 70.0, 1160.0, 14.0
+_LEFT, _RIGHT, _TOP = 70.0, 1150.0, 14.0
 _DECADE = 44.0
 # Seconds with a line of their own; each of these steps is about as wide.
 _LINES = (1, 10, 60, 600, 3600)

@@ -104,7 +104,8 @@ def _figures(data: Mapping[str, Any]) -> Any:
     answer = sum(one["answers"] for one in hosts)
     yield "Hosts", f"{answer} of {len(hosts)}", "answer", calm or answer == len(hosts)
     up, containers = (sum(one[key] for one in hosts) for key in ("up", "containers"))
-    yield "Containers", f"{up} of {containers}", "are up", calm or up == containers
+    if containers:
+        yield "Containers", f"{up} of {containers}", "are up", calm or up == containers
     counted = [one["instances"] for one in hosts if one["instances"]]
     if counted:
         run, wanted = (sum(one[key] for one in counted) for key in ("running", "wanted"))
