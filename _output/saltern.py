@@ -67,6 +67,11 @@ def _renewed(names: Sequence[str]) -> str:
     return f"Renewed {', '.join(names)}" if names else "No certificate is due"
 
 
+def _report(value: Mapping[str, Any]) -> str:
+    number = len(value["findings"])
+    return f"Wrote {value['path']}: {count(number, 'finding') if number else 'all well'}"
+
+
 _TEXTS = {
     "plan": plan.text,
     "saved": _saved,
@@ -87,4 +92,5 @@ _TEXTS = {
     "started": _started,
     "history": history.table,
     "run": history.text,
+    "report": _report,
 }

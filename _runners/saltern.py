@@ -18,7 +18,10 @@ from saltern.cloud import demand, secrets
 from saltern.cloud.model import Cloud
 from saltern.errors import Failure, SalternError
 from saltern.host import logs as collected
+from saltern.images import workshop
+from saltern.images.options import Options, folders
 from saltern.paths import root
+from saltern.report import facts, page
 from saltern.run import (
     command,
     findings,
@@ -536,6 +539,51 @@ def history(run: str | int | None = None) -> Shown:
     except SalternError as error:
         return _failed("Show the history", error, "salt-run saltern.history")
     return _shown("history", runs)
+
+
+def report(path: str | None = None) -> Shown:
+    """Write what the status, the history and the images tell as one page of HTML, with pictures.
+
+    The page needs no network and holds no secret; its owner alone can read it. A host that does not answer is
+    shown as such. docs/report.md.
+
+    :param path: The file, or a folder that exists; None is ``/var/lib/saltern/report.html``.
+    :returns: ``path`` of the page and its ``findings``, as the status has them; if there are any, the exit code
+        is 1, as that of the status. ``--out json`` prints it as data.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.report
+        salt-run saltern.report path=/root/cloud.html
+    """
+    try:
+        target = page.target(path, Path(root("var", __opts__), "report.html"))
+        told = status(certificates=True)["data"]
+        if "failed" in told:
+            return {"outputter": "saltern", "data": told}
+        cloud, runs = _cloud(), kept.read(kept.folder(__opts__))
+        data = facts.gather(cloud, told, runs, _images(cloud), time.time())
+        hidden = secrets.read(inventory.secrets_file(__opts__))
+        page.write(target, page.render(plans.hide(data, hidden)))
+    except _ENDED as error:
+        return _failed("Write the report", error, "salt-run saltern.report")
+    written = {"path": str(target), "findings": told["findings"]}
+    return _shown("report", written, **_retcode(not told["findings"]))
+
+
+def _images(cloud: Cloud) -> Shown:
+    """Return the images of a cloud with their sizes on this host, or why they are unknown."""
+    if not cloud.images:
+        return {"unknown": "no service of this cloud has an image"}
+    try:
+        chosen = Options.from_pillar(inventory.pillar(__opts__), {}, folders(__opts__))
+        shop = workshop.Workshop(workshop.find_root(__opts__), chosen)
+        parents = shop.parents(cloud.images)
+        return facts.images(cloud, parents, shop.sizes(list(parents)))
+    except SalternError as error:
+        return {"unknown": str(error)}
 
 
 def watch() -> None:

@@ -1,51 +1,33 @@
-"""The dashboard in a real browser: Debian's chromium without a screen, driven by Selenium."""
+"""The dashboard in a real browser."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as shown
-from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.browser import Browser
 
 ROOT = Path(__file__).parents[2]
 NAME = f"test-horizon-{os.getpid()}"
 
 
-class Dashboard(webdriver.Chrome):
+class Dashboard(Browser):
     """A browser that knows where the dashboard is, and what people do there."""
 
     def __init__(self, url: str, profile: Path) -> None:
         self.url = url
-        options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or ""
-        # Its sandbox does not start as root, nor is /dev/shm large where tests run.
-        for word in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
-            options.add_argument(f"--{word}")
-        options.add_argument("--window-size=1400,1000")
-        options.add_argument(f"--user-data-dir={profile}")
-        super().__init__(options=options, service=Service(shutil.which("chromedriver")))
+        super().__init__(profile)
 
     def visit(self, path: str) -> None:
         """Open a page of the dashboard."""
         self.get(f"{self.url}{path}")
-
-    def until(self, condition, seconds: int = 60):
-        """Wait until a condition holds; return what it gives."""
-        return WebDriverWait(self, seconds).until(condition)
-
-    def find(self, selector: str):
-        """Wait for what a CSS selector finds to be seen, and return it."""
-        return self.until(shown.visibility_of_element_located((By.CSS_SELECTOR, selector)))
 
     def log_in(self, password: str) -> None:
         """Fill in the form of the login page as the administrator."""
@@ -69,10 +51,6 @@ def public(cloud) -> str:
 @pytest.fixture
 def browser(public, tmp_path) -> Iterator[Dashboard]:
     """Return a browser that was never here before."""
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        packages = ("chromium", "chromium-driver")
-        command = ("apt-get", "install", "-y", "-q", "--no-install-recommends", *packages)
-        subprocess.run(command, check=True)
     formula = yaml.safe_load((ROOT / "formulas/horizon/service.yml").read_text())
     port = formula["apis"]["horizon"]["port"]
     browser = Dashboard(f"http://{public}:{port}", tmp_path / "profile")

@@ -17,6 +17,11 @@ def kept(cloud):
     return found.get("data", found)["history"]
 
 
+def states(run, service):
+    """Return host to how many states of a service have changed something there."""
+    return {host: one["states"] for host, one in run["services"][service].items()}
+
+
 def test_each_run_is_kept_with_what_it_changed_where_and_those_without_a_change_are_one(cloud):
     first = cloud.deploy()
     assert first.code == 0, first.err
@@ -27,9 +32,11 @@ def test_each_run_is_kept_with_what_it_changed_where_and_those_without_a_change_
     assert cloud.deploy(services=["beta"], hosts=["one"]).code == 0
     first, same, last = kept(cloud)
     assert first["result"] == "done"
-    assert first["services"]["alpha"] == {host: {"states": 1} for host in cloud.hosts}
+    assert states(first, "alpha") == dict.fromkeys(cloud.hosts, 1)
     assert (same["times"], same["services"]) == (2, {})
-    assert last["services"] == {"beta": {"one": {"states": 1}}}
+    assert (list(last["services"]), states(last, "beta")) == (["beta"], {"one": 1})
+    (part,) = last["services"]["beta"].values()
+    assert 0 <= part["seconds"] <= part["ended"] <= last["seconds"]
     typed = """salt-run state.orchestrate orch.deploy pillar='{"services": ["beta"], "hosts": ["one"]}'"""
     assert last["command"] == typed
     shown = cloud.run("saltern.history")
@@ -59,7 +66,7 @@ def test_of_a_failed_run_what_it_had_changed_and_why_it_failed_are_kept(cloud):
     assert cloud.deploy(services=["alfa"]).code == 1
     failed, refused = kept(cloud)
     assert failed["result"] == refused["result"] == "failed"
-    assert failed["services"]["alpha"]["three"] == {"states": 1}
+    assert states(failed, "alpha")["three"] == 1
     assert failed["services"]["beta"]["two"]["ok"] is False
     (failure,) = failed["failures"]
     assert (failure["host"], failure["state"]) == ("two", "Stop beta at the gate")
@@ -101,7 +108,7 @@ def test_a_killed_run_shows_as_such_with_what_it_had_done(cloud):
         first.wait(timeout=10)
     (run,) = kept(cloud)
     assert run["result"] == "killed"
-    assert run["services"]["alpha"]["one"] == {"states": 1}
+    assert states(run, "alpha")["one"] == 1
     shown = cloud.run("saltern.history", "run=last").out
     assert "result   was killed" in shown
     assert cloud.deploy().code == 0

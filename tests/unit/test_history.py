@@ -49,6 +49,7 @@ STATES = {
         "name": "glance",
         "changes": {"glance-api.conf": "-a\n+b"},
         "generation": {"before": "0a", "after": "0b"},
+        "duration": 1200.5,
     },
     "b": {
         "name": "glance-api",
@@ -56,6 +57,7 @@ STATES = {
             "image": {"old": "x:1 (0)", "new": "x:2 (1)"},
             "config": {"old": "0a", "new": "0b"},
         },
+        "duration": 400.0,
     },
     "c": {"name": "other", "changes": {}},
 }
@@ -64,6 +66,7 @@ STATES = {
 def test_of_a_hosts_states_the_generations_the_images_and_a_number_are_kept():
     assert history.of_states(STATES) == {
         "states": 2,
+        "seconds": 1.6,
         "generation": {"before": "0a", "after": "0b"},
         "images": {"glance-api": {"old": "x:1 (0)", "new": "x:2 (1)"}},
     }
@@ -81,6 +84,18 @@ def test_a_run_is_there_from_its_beginning_for_its_owner_alone(folder):
     (kept,) = history.read(folder)
     assert (kept["result"], kept["services"]["glance"]["one"]["states"]) == ("done", 2)
     assert [path.suffix for path in folder.iterdir()] == [".json"]
+
+
+def test_each_host_and_each_phase_say_when_they_ended_in_the_order_of_time(folder):
+    record = begin(folder)
+    record.applied("glance", "one", STATES, True)
+    record.applied("keystone", "one", STATES, True)
+    record.phase("Apply", True, 0.1, "Changed 2 services.", [])
+    record.end(history.DONE)
+    (kept,) = history.read(folder)
+    hosts = [kept["services"][name]["one"]["ended"] for name in ("glance", "keystone")]
+    times = [0, *hosts, kept["phases"][0]["ended"], kept["seconds"]]
+    assert times == sorted(times)
 
 
 def test_a_run_whose_process_is_gone_was_killed(folder):
@@ -182,7 +197,7 @@ def test_one_run_is_shown_whole():
     said = history.text(run(1, services=services))
     for line in (
         "command  salt-run state.orchestrate orch.deploy",
-        "  glance on one: 2 states changed",
+        "  glance on one: 2 states changed in 1.6 s",
         "  glance on one: generation 0a -> 0b",
         "  glance on one: image of glance-api: x:1 (0) -> x:2 (1)",
         "  glance on two: 0 states changed, FAILED",

@@ -37,6 +37,10 @@ class Workshop:
         """Return the tree as text."""
         return graph.tree({name: image.parents for name, image in self.images.items()})
 
+    def parents(self, names: Names) -> dict[str, tuple[str, ...]]:
+        """Return the named images and all that they need: image to its parents, the one it starts from first."""
+        return {name: image.parents for name, image in self._rendered(names).items()}
+
     def render(self, names: Names = ()) -> dict[str, str]:
         """Return image name to Dockerfile (or script) of the named images; none: of all."""
         images = self._rendered(names)

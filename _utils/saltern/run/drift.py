@@ -83,6 +83,18 @@ def read(path: Path) -> Drift | None:
         raise SalternError(f"{path}: cannot be read ({error}): remove it") from error
 
 
+def rows(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a drift as rows of a table: ``host``, ``service``, ``states``, and ``since``, when it was seen.
+
+    :param value: Fields of :class:`Drift`.
+    """
+    return [
+        {"host": host, "service": service, "states": names, "since": value["at"]}
+        for host, services in value["hosts"].items()
+        for service, names in services.items()
+    ]
+
+
 def text(value: Mapping[str, Any]) -> str:
     """Return a drift as people read it.
 

@@ -69,10 +69,11 @@ def of_states(running: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what of a host's state run is kept.
 
     :param running: Return of ``state.sls``: states by tag.
-    :returns: ``states``: how many changed something; ``generation``: ``before`` and ``after`` (digests)
+    :returns: ``states``: how many changed something; ``seconds``: how long all took; ``generation``: ``before`` and ``after`` (digests)
         where it was looked at; ``images``: container to ``old`` and ``new`` where they differ.
     """
-    kept: dict[str, Any] = {"states": 0}
+    milliseconds = sum(float(one.get("duration", 0)) for one in running.values())
+    kept: dict[str, Any] = {"states": 0, "seconds": round(milliseconds / 1000, 1)}
     for one in running.values():
         changes = one.get("changes") or {}
         kept["states"] += bool(changes)
@@ -136,7 +137,11 @@ class Record:
 
         :param running: What its states have returned; None if they returned nothing.
         """
-        kept = {**of_states(running or {}), **({} if ok else {"ok": False})}
+        kept = {
+            **of_states(running or {}),
+            "ended": self._passed(),
+            **({} if ok else {"ok": False}),
+        }
         with self._busy:
             self._run["services"].setdefault(service, {})[host] = kept
             if not self._later:
@@ -157,6 +162,7 @@ class Record:
                 "phase": title,
                 "ok": ok,
                 "seconds": round(seconds, 1),
+                "ended": self._passed(),
                 "said": self._text(said),
                 "changed": names,
             }
@@ -203,6 +209,10 @@ class Record:
             for one in [*same, *superfluous([*earlier, self._run], limits["runs"], size)]:
                 (self._folder / f"{one}.json").unlink(missing_ok=True)
 
+    def _passed(self) -> float:
+        """Return how many seconds ago the run began."""
+        return round(time.time() - self._run["started"], 1)
+
     def _text(self, text: str) -> str:
         text = self._hide(text)
         return text if len(text) <= _TEXT else f"{text[: _TEXT // 2]}\n...\n{text[-_TEXT // 2 :]}"
@@ -215,7 +225,7 @@ class Record:
             self._write()
 
     def _write(self) -> None:
-        self._run["seconds"] = round(time.time() - self._run["started"], 1)
+        self._run["seconds"] = self._passed()
         text = json.dumps(self._run, indent=1, default=str)
         files.write(self._folder / f"{self._run['id']}.json", text + "\n")
 
@@ -416,7 +426,8 @@ def text(run: Run) -> str:
 
 def _became(one: Mapping[str, Any]) -> Iterator[str]:
     failed = "" if one.get("ok", True) else ", FAILED"
-    yield f"{count(one['states'], 'state')} changed{failed}"
+    seconds = f" in {one['seconds']} s" if "seconds" in one else ""  # older records have none
+    yield f"{count(one['states'], 'state')} changed{seconds}{failed}"
     if "generation" in one:
         before, after = one["generation"]["before"], one["generation"]["after"]
         yield f"generation {before or '(none)'}" + ("" if before == after else f" -> {after}")

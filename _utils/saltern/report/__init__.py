@@ -1,0 +1,1 @@
+"""The report: one page with what the status tells, and pictures of it."""
