@@ -18,16 +18,17 @@ import yaml
 from salt.exceptions import CommandExecutionError
 
 from saltern import files, paths, space
+from saltern.containers import revisions, stops
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
-from saltern.host import clients, plan_cache, prechecks
+from saltern.host import clients, plan_cache, prechecks, watch
 from saltern.host import facts as host_facts
 from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
 from saltern.run import code
 from saltern.run import plan as plans
 from saltern.run import status as status_rows
-from saltern.service import certificates, scope, tasks
+from saltern.service import certificates, generation, scope, tasks
 
 __func_alias__ = {"plan_": "plan"}
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -97,7 +98,8 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
     :param records: Services whose API is asked, by their client here, for what they hold for down.
     :returns: ``containers``: see :func:`saltern.run.status.rows`, and ``said``, what a health check that
         fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
-        run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
+        run here or cannot be asked; ``watched``: seconds since the watch of containers has looked last, None if it
+        never has; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
         of those that should run, None if Nova was not asked or did not answer), None if none were asked for.
 
     CLI Example:
@@ -119,6 +121,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
         "containers": rows,
         "instances": _instances(names),
         "records": _records(records) if records else None,
+        "watched": watch.age(paths.root("var", __opts__)),
     }
 
 
@@ -366,6 +369,13 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
         shutil.rmtree(folder)
     for path in held.get("files", []):
         Path(path).unlink()
+    # Without containers there is nothing to watch, and no way back.
+    var, prefix = paths.root("var", __opts__), __opts__.get("saltern", {}).get("prefix", "")
+    for name in held.get("containers", []):
+        stops.forget(stops.folder(var), prefix + name)
+    for name in formulas if services is None else services:
+        for path in (revisions.file(var, name), generation.note(var, name)):
+            path.unlink(missing_ok=True)
     return held
 
 
@@ -483,11 +493,7 @@ def _free() -> dict[str, tuple[str, float]]:
     places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
     with contextlib.suppress(SalternError):  # where Docker does not answer, the states say so
         places["docker"] = Engine().root()
-    return {kind: (path, shutil.disk_usage(_existing(path)).free) for kind, path in places.items()}
-
-
-def _existing(path: str) -> Path:
-    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
+    return space.free(places)
 
 
 def _services(chosen: list[str] | None) -> list[str]:

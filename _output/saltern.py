@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.host import logs
-from saltern.run import command, findings, history, maintenance, orphans, plan, status
+from saltern.run import command, findings, history, incidents, maintenance, orphans, plan, status
 from saltern.run.progress import count
 
 # Names that are shown one by one.
@@ -79,5 +79,6 @@ _TEXTS = {
     "renewed": _renewed,
     "started": _started,
     "history": history.table,
+    "incidents": incidents.table,
     "run": history.text,
 }

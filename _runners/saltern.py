@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from saltern.cloud.model import Cloud
 from saltern.errors import Failure, SalternError
 from saltern.host import logs as collected
 from saltern.paths import root
+from saltern.problems import unknown
 from saltern.run import (
     command,
     findings,
@@ -35,6 +36,7 @@ from saltern.run import (
     starts,
 )
 from saltern.run import history as kept
+from saltern.run import incidents as mended
 from saltern.run import maintenance as resting
 from saltern.run import orphans as left
 from saltern.run import plan as plans
@@ -494,6 +496,38 @@ def history(run: str | int | None = None) -> Shown:
     except SalternError as error:
         return _failed("Show the history", error, "salt-run saltern.history")
     return _shown("history", runs)
+
+
+def incidents(host: str | None = None, service: str | None = None, open: bool = False) -> Shown:
+    """Show what was wrong: when it was seen, what was decided and done, and how long it lasted; the newest last.
+
+    :param host: Minion id; None is all.
+    :param service: Name of a service; None is all, and what is of no service.
+    :param open: Only what is not over.
+    :returns: Incidents; ``--out json`` prints them as data, times in seconds since 1970 (``began`` is when the host
+        has seen it, ``seen`` when the master has).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.incidents
+        salt-run saltern.incidents host=compute1 open=True
+    """
+    try:
+        journal = mended.Journal(mended.file(__opts__))
+        if host is not None or service is not None:
+            cloud = _cloud()
+            _known("host", host, cloud.hosts)
+            _known("service", service, cloud.catalog)
+        return _shown("incidents", journal.read(host, service, open))
+    except _ENDED as error:
+        return _failed("Show the incidents", error, "salt-run saltern.incidents")
+
+
+def _known(kind: str, name: str | None, names: Iterable[str]) -> None:
+    if name is not None and name not in names:
+        raise SalternError(str(unknown(kind, name, names, kind)))
 
 
 def watch() -> None:

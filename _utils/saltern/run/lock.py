@@ -21,12 +21,16 @@ from saltern.paths import root
 _LOOK_SECONDS = 1
 
 
+class HeldError(SalternError):
+    """Another run holds the lock."""
+
+
 class Lock:
     """A held lock.
 
     :param path: The lock file; it stays when the lock is released.
     :param holder: Who asks, for the message to others: ``command``, ``user``, ``since`` (UTC).
-    :raises SalternError: Another run holds the lock.
+    :raises HeldError: Another run holds the lock.
     """
 
     def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
@@ -41,7 +45,7 @@ class Lock:
         except BlockingIOError:
             os.close(self._descriptor)
             self._descriptor = None
-            raise SalternError(_held(path)) from None
+            raise HeldError(_held(path)) from None
         text = json.dumps({**holder, "pid": os.getpid()}).encode()
         with space.needed(path):
             os.ftruncate(self._descriptor, 0)
@@ -65,7 +69,7 @@ def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param command: Who takes it, for the message to others.
     :param patience: Seconds to wait for a run that holds it.
-    :raises SalternError: Another run holds it.
+    :raises HeldError: Another run holds it.
     """
     end = time.monotonic() + patience
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
@@ -73,7 +77,7 @@ def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
     while True:
         try:
             return Lock(f"{root('var', opts)}/rollout.lock", holder)
-        except SalternError:
+        except HeldError:
             if time.monotonic() >= end:
                 raise
             time.sleep(_LOOK_SECONDS)
