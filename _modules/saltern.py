@@ -21,7 +21,7 @@ from saltern import files, paths, space
 from saltern.containers import revisions, stops
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
-from saltern.host import clients, plan_cache, prechecks, watch
+from saltern.host import clients, plan_cache, prechecks
 from saltern.host import facts as host_facts
 from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
@@ -98,8 +98,7 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
     :param records: Services whose API is asked, by their client here, for what they hold for down.
     :returns: ``containers``: see :func:`saltern.run.status.rows`, and ``said``, what a health check that
         fails now has said; ``instances``: the ids of those that libvirt runs here, None if it does not
-        run here or cannot be asked; ``watched``: seconds since the watch of containers has looked last, None if it
-        never has; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
+        run here or cannot be asked; ``records``: ``down``, ``errors`` and ``instances`` (host to the ids
         of those that should run, None if Nova was not asked or did not answer), None if none were asked for.
 
     CLI Example:
@@ -121,7 +120,6 @@ def status(services: list[str] | None = None, records: list[str] | None = None) 
         "containers": rows,
         "instances": _instances(names),
         "records": _records(records) if records else None,
-        "watched": watch.age(paths.root("var", __opts__)),
     }
 
 
@@ -356,11 +354,16 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
         salt aio saltern.destroy services='[glance]'
     """
     held = holdings(services)
+    formulas = _cloud()["formulas"]
+    # First, so that nobody misses what goes: without containers there is no way back to them either.
+    var, prefix = paths.root("var", __opts__), __opts__.get("saltern", {}).get("prefix", "")
+    for name in formulas if services is None else services:
+        for path in (revisions.file(var, name), generation.note(var, name)):
+            path.unlink(missing_ok=True)
     for name in held.get("containers", []):
         __salt__["container.absent"](name)
     for name in held.get("volumes", []):
         __salt__["container.remove_volume"](name)
-    formulas = _cloud()["formulas"]
     # Of a service that is gone nobody knows the tasks; its database, which they made, stays as well.
     for name in formulas if services is None else services:
         for task in tasks.of_phase(formulas.get(name, {}), "deploy"):
@@ -369,13 +372,8 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
         shutil.rmtree(folder)
     for path in held.get("files", []):
         Path(path).unlink()
-    # Without containers there is nothing to watch, and no way back.
-    var, prefix = paths.root("var", __opts__), __opts__.get("saltern", {}).get("prefix", "")
     for name in held.get("containers", []):
         stops.forget(stops.folder(var), prefix + name)
-    for name in formulas if services is None else services:
-        for path in (revisions.file(var, name), generation.note(var, name)):
-            path.unlink(missing_ok=True)
     return held
 
 

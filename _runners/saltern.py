@@ -120,7 +120,7 @@ def status(
 
     :param certificates: Also show until when every certificate is valid; otherwise those alone that
         expire within 30 days.
-    :returns: Host to its containers, instances, certificates, and findings with ``host``, ``name``,
+    :returns: Host to its containers, instances, certificates, open incidents, and findings with ``host``, ``name``,
         ``finding`` and ``remedy``; ``--out json`` prints it as data.
 
     CLI Example:
@@ -141,6 +141,11 @@ def status(
             silent.append(fleet.other_code(host))
         stored = certs.read(inventory.certificates_folder(__opts__))
         at_rest = resting.read(resting.folder(__opts__))
+        going_on = [
+            one
+            for one in mended.Journal(mended.file(__opts__)).open()
+            if one["host"] in ("", *run.hosts) and one["service"] in ("", *run.services)
+        ]
     except _ENDED as error:
         return _failed("See what runs", error, "salt-run saltern.status")
     expiries = certs.expiries(stored, certs.now())
@@ -164,6 +169,7 @@ def status(
     if at_rest:
         parts["maintenance"] = list(map(asdict, at_rest))
     parts |= {"silenced": quiet} if quiet else {}
+    parts |= {"incidents": going_on} if going_on else {}
     return _shown("status", rows, **parts, findings=alarms, **_retcode(not alarms))
 
 

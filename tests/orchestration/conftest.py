@@ -95,6 +95,19 @@ WEB = {
         }
     },
 }
+# Containers that Docker does not start again by itself, with configuration.
+PAGE = {
+    **WEB,
+    "summary": "Containers with configuration",
+    "user": 0,
+    "config_dir": "/etc/page",
+    "config": {"page.conf": {"format": "raw"}},
+    "options": {"words": {"type": "string", "default": "first", "description": "What it says"}},
+    "containers": {
+        name: {**WEB["containers"]["web"], "restart_policy": "no"}
+        for name in ("page", *(f"page-{number}" for number in range(1, 4)))
+    },
+}
 ORACLE = {
     "summary": "Asks alpha in test mode",
     "roles": ["control"],
@@ -291,11 +304,17 @@ def _files(folder: Path) -> None:
         service = {**SERVICE, "summary": f"Test service {name}", "requires": requires}
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(SERVICE_SLS)
-    for name, service, sls in (("web", WEB, "#!service\n"), ("oracle", ORACLE, ORACLE_SLS)):
+    for name, service, sls in (
+        ("web", WEB, "#!service\n"),
+        ("page", PAGE, "#!service\n"),
+        ("oracle", ORACLE, ORACLE_SLS),
+    ):
         home = folder / "formulas" / name
         home.mkdir()
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(sls)
+    (folder / "formulas/page/files").mkdir()
+    (folder / "formulas/page/files/page.conf").write_text("words = {{ options.words }}\n")
     # A copy: tests must not fail because somebody saves a file while they run.
     shutil.copytree(ROOT / "salt", folder / "salt", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "salt/_states/oracle.py").write_text(ORACLE_STATE)

@@ -59,22 +59,31 @@ class Eyes:
 
         :raises SalternError: Docker does not answer, or a file of ours is spoilt.
         """
-        wanted = self._wanted()
+        # What a run does meanwhile must not look like a fault: all that speaks of runs is asked before and after.
+        wanted, moving, marks = self._wanted(), self.busy(), self._marks()
+        held = self._held(wanted)
         snapshot = Host(engine, self.prefix).snapshot()
-        named = {name for one in wanted.values() for name in one["containers"]}
-        # Who holds a lock now has it held at any time to come.
-        held = {name for name in named if was_held(self.locks, self.prefix + name, float("inf"))}
-        marks = {
-            name.removeprefix(self.prefix): one for name, one in stops.read(self.stopped).items()
-        }
+        marks |= self._marks()
+        held |= self._held(wanted)
         found = faults.find(wanted, snapshot, marks, held, self._as_written)
-        moving = any(one.rule in faults.IN_MOTION for one in found) and self.busy()
+        if found and self._wanted() != wanted:
+            return [], True
+        moving = bool(found) and (moving or self.busy())
         if moving:
             found = [one for one in found if one.rule not in faults.IN_MOTION]
         running = {name for name, one in snapshot.current().items() if one.state == "running"}
         for name in (running - held) & set(marks):
             stops.forget(self.stopped, self.prefix + name)
         return found, bool(held) or moving
+
+    def _marks(self) -> dict[str, stops.Stop]:
+        marks = stops.read(self.stopped)
+        return {name.removeprefix(self.prefix): one for name, one in marks.items()}
+
+    def _held(self, wanted: Mapping[str, revisions.Revision]) -> set[str]:
+        """Return the containers that a run of ours is at: who holds a lock has it at any time to come."""
+        named = {name for one in wanted.values() for name in one["containers"]}
+        return {name for name in named if was_held(self.locks, self.prefix + name, float("inf"))}
 
     def stamps(self) -> tuple[Any, ...]:
         """Return what changes when configuration on the disk does."""

@@ -70,6 +70,7 @@ class Mender:
         self._at_work: dict[str, Future[None]] = {}
         self._next_round = 0.0
         self._complaint = ""
+        self._known: tuple[float, Cloud] | None = None
 
     def run(self, ended: Callable[[], bool]) -> None:
         """Work until ``ended`` says so. Nothing that goes wrong ends it."""
@@ -95,7 +96,7 @@ class Mender:
         for host, seen in self._journal.due(now):
             if host in self._at_work:
                 continue
-            cloud = inventory.checked(self._opts)
+            cloud = self._cloud()
             if len(self._at_work) >= min(cloud.settings["remediation"]["hosts"], _MOST_HOSTS):
                 break
             if host not in cloud.hosts:
@@ -118,6 +119,12 @@ class Mender:
         ]
         self._observe(cloud, "", found, (rules.CERTIFICATE,))
         self._journal.wake(cloud.hosts)
+
+    def _cloud(self) -> Cloud:
+        """Return the cloud of the pillar, at most some seconds old: it takes longer to compile than all else here."""
+        if not self._known or time.monotonic() - self._known[0] > _WAIT:
+            self._known = (time.monotonic(), inventory.checked(self._opts))
+        return self._known[1]
 
     def _treat(self, cloud: Cloud, host: str, seen: int) -> None:
         try:
@@ -147,6 +154,8 @@ class Mender:
                 decided = [(one, remediation.decide(one, self._situation(cloud))) for one in found]
         later = [max(one["next"], time.time() + _WAIT) for one, what in decided if what.later]
         later += [time.time() + _WAIT for _, what in decided if what.action]
+        if any(one["rule"] in _HOST for one in self._journal.open(host)):
+            later.append(time.time() + _SILENT)
         return min(later, default=None)
 
     def _ask(self, people: fleet.Fleet, cloud: Cloud, host: str) -> dict[str, Any] | None:
@@ -201,11 +210,14 @@ class Mender:
             done |= bool(those) and self._start(people, host, those, action == rules.RESTART)
         those = [one for one, decision in work if decision.action == rules.APPLY]
         if those:
-            pillar = {"services": sorted({one["service"] for one in those}), "hosts": [host]}
-            done |= self._run("deploy", pillar, those)
+            pillar: dict[str, Any] = {
+                "services": sorted({one["service"] for one in those}),
+                "hosts": [host],
+            }
+            done |= self._orchestrated("deploy", pillar, those)
         for one in [one for one, decision in work if decision.action == rules.RECOVER]:
             name = schedule.clustered(cloud)[one["service"]].recovery[one["name"]]
-            done |= self._run(name, {}, [one])
+            done |= self._orchestrated(name, {}, [one])
         return done
 
     def _start(
@@ -226,12 +238,17 @@ class Mender:
             self._did(one, f"not {verb}: {said[one['name']]}" if said[one["name"]] else verb)
         return True
 
-    def _run(self, name: str, pillar: dict[str, Any], those: Sequence[Incident]) -> bool:
-        """Run an orchestration; one at a time, as each wants the lock of the cloud."""
+    def _orchestrated(self, name: str, pillar: dict[str, Any], those: Sequence[Incident]) -> bool:
+        """Run an orchestration; one at a time, as each wants the lock of the cloud for itself."""
         with self._one_run, kept.acting("remediation"):
             try:
+                with self._turn.taken():
+                    pass
                 self._orchestrate(name, {**pillar, "wait": _TURN})
                 said = f"orch.{name}"
+            except lock.HeldError as error:
+                self._wait(those, error)
+                return False
             except SalternError as error:
                 said = f"orch.{name} failed or refused: {error}"
         for one in those:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from saltern.containers import faults
 from saltern.host import watch
@@ -59,10 +60,11 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def of(settings: Mapping[str, Mapping[str, str]], name: str) -> str:
+def of(settings: Mapping[str, Any], name: str) -> str:
     """Return what the pillar says of a rule.
 
     :param settings: ``saltern:remediation`` of the pillar.
     """
     said = settings.get("rules", {}).get(name) or RULES[name].default
-    return OBSERVE if said == ACT and not RULES[name].action else said
+    may_act = settings.get("enabled", True) and RULES[name].action
+    return OBSERVE if said == ACT and not may_act else said
