@@ -28,7 +28,7 @@ def start() -> None:
     from salt.crypt import PrivateKey
 
     from saltern import files, paths
-    from saltern.host import watch
+    from saltern.host import look, watch
 
     code = [files.stamp(folder, "*.py") for folder in folders]
     # Read once: that takes 40 ms.
@@ -46,7 +46,7 @@ def start() -> None:
             return True
         return code != [files.stamp(folder, "*.py") for folder in folders]
 
-    eyes = watch.Eyes(__opts__, lambda: bool(is_running("state.*")))
+    eyes = look.Eyes(__opts__, lambda: bool(is_running("state.*")))
     watch.Watch(eyes, watch.file(paths.root("var", __opts__)), send).run(watch.seldom(ended))
     _log.info("the watch of containers ends: other code, or no minion any more")
     os._exit(0)

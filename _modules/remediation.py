@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from saltern import paths, space
+from saltern.containers import faults as faults_
 from saltern.containers.engine import Engine
 from saltern.containers.host import Host
 from saltern.errors import SalternError
-from saltern.host import watch
+from saltern.host import look, watch
 from saltern.host.adapter import salt_errors
 
 # More starts at a time make none of them faster: dockerd is what takes the time.
@@ -32,20 +33,22 @@ def faults() -> dict[str, Any]:
         salt '*' remediation.faults
     """
     with salt_errors():
-        eyes = watch.Eyes(__opts__, lambda: bool(__salt__["saltutil.is_running"]("state.*")))
+        eyes = look.Eyes(__opts__, lambda: bool(__salt__["saltutil.is_running"]("state.*")))
         try:
             found, busy = eyes.look(Engine())
             docker = Engine().root()
         except SalternError as error:
-            found, busy = [watch.Fault(watch.DOCKER, "", "docker", str(error))], False
+            found, busy = [look.Fault(look.DOCKER, "", "docker", str(error))], False
             docker = None
+        now, var = time.time(), paths.root("var", __opts__)
+        found, _ = faults_.remembered(found, watch.since(var), now, {})
         places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
         return {
             "faults": [one.plain() for one in found],
             "busy": busy,
-            "time": time.time(),
+            "time": now,
             "short": space.short(space.free(places | ({"docker": docker} if docker else {}))),
-            "watched": watch.age(paths.root("var", __opts__)),
+            "watched": watch.age(var),
         }
 
 

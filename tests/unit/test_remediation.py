@@ -102,6 +102,11 @@ def test_maintenance_an_unfinished_upgrade_and_a_pause_put_it_off():
     assert decide(incident(faults.STOPPED, next=999)).action
 
 
+def test_what_is_unhealthy_gets_time_to_recover_by_itself():
+    assert decide(incident(faults.UNHEALTHY, began=995)).later
+    assert decide(incident(faults.UNHEALTHY, began=985)).action == rules.RESTART
+
+
 def test_pauses_grow():
     assert [remediation.pause_after(tries) for tries in (1, 2, 3, 20)] == [10, 20, 40, 900]
 

@@ -22,6 +22,8 @@ IMAGE = "image_missing"
 BY_HAND = "stopped_by_hand"
 # What a run of states changes by itself while it goes on.
 IN_MOTION = frozenset({MISSING, CHANGED, CONFIGURATION, IMAGE, STOPPED})
+# Docker restarts by itself what exits, and its health checks have retries of their own.
+UNHEALTHY_SECONDS = 10.0
 _SAID = 300
 
 

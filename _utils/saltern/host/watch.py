@@ -12,16 +12,15 @@ from typing import Any
 
 import psutil
 
-from saltern import files, paths
-from saltern.containers import faults, revisions, stops
+from saltern import files
+from saltern.containers import faults, stops
 from saltern.containers.deaths import Deaths, Debounce, pause
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
 from saltern.containers.engine import Engine
 from saltern.containers.faults import Fault
-from saltern.containers.host import Host
 from saltern.containers.lock import was_held
 from saltern.errors import SalternError
-from saltern.service import generation
+from saltern.host import look
 
 # Seconds between two looks without any event; between two looks at the stamps of the configuration.
 _EVERY, _STAMPS_EVERY = 30.0, 2.0
@@ -31,80 +30,11 @@ _AGAIN, _AGAIN_MOST = 3.0, 300.0
 _SOON = 2.0
 # A daemon that goes down stops its containers as a person would: marks of so many seconds before are void.
 _DOUBTFUL = 150.0
-# Docker restarts by itself what exits, and its health checks have retries of their own.
-GRACE = {faults.UNHEALTHY: 10.0}
-DOCKER = "docker_down"
+GRACE = {faults.UNHEALTHY: faults.UNHEALTHY_SECONDS}
 # Times of Docker's events and of files are of different clocks of the kernel.
 _SLACK = 0.5
 
 _log = logging.getLogger(__name__)
-
-
-class Eyes:
-    """What is wrong with the containers of a host now.
-
-    :param opts: ``__opts__`` of the minion.
-    :param busy: Returns whether a run of states is under way.
-    """
-
-    def __init__(self, opts: Mapping[str, Any], busy: Callable[[], bool]) -> None:
-        self.prefix = opts.get("saltern", {}).get("prefix", "")
-        self._etc, self._var = (Path(paths.root(kind, opts)) for kind in ("etc", "var"))
-        self.stopped = stops.folder(self._var)
-        self.locks = self._var / "locks"
-        self.busy = busy
-
-    def look(self, engine: Engine) -> tuple[list[Fault], bool]:
-        """Return what is wrong, and whether something could not be judged as a run is at it.
-
-        :raises SalternError: Docker does not answer, or a file of ours is spoilt.
-        """
-        # What a run does meanwhile must not look like a fault: all that speaks of runs is asked before and after.
-        wanted, moving, marks = self._wanted(), self.busy(), self._marks()
-        held = self._held(wanted)
-        snapshot = Host(engine, self.prefix).snapshot()
-        marks |= self._marks()
-        held |= self._held(wanted)
-        found = faults.find(wanted, snapshot, marks, held, self._as_written)
-        if found and self._wanted() != wanted:
-            return [], True
-        moving = bool(found) and (moving or self.busy())
-        if moving:
-            found = [one for one in found if one.rule not in faults.IN_MOTION]
-        running = {name for name, one in snapshot.current().items() if one.state == "running"}
-        for name in (running - held) & set(marks):
-            stops.forget(self.stopped, self.prefix + name)
-        return found, bool(held) or moving
-
-    def _marks(self) -> dict[str, stops.Stop]:
-        marks = stops.read(self.stopped)
-        return {name.removeprefix(self.prefix): one for name, one in marks.items()}
-
-    def _held(self, wanted: Mapping[str, revisions.Revision]) -> set[str]:
-        """Return the containers that a run of ours is at: who holds a lock has it at any time to come."""
-        named = {name for one in wanted.values() for name in one["containers"]}
-        return {name for name in named if was_held(self.locks, self.prefix + name, float("inf"))}
-
-    def stamps(self) -> tuple[Any, ...]:
-        """Return what changes when configuration on the disk does."""
-        return tuple(files.stamp(self._etc / "services" / name) for name in self._services())
-
-    def first(self, engine: Engine) -> None:
-        """Take what is down when the watch looks for the first time ever for stopped by somebody."""
-        for one in Host(engine, self.prefix).snapshot().current().values():
-            if one.state == "exited" and not one.once:
-                stops.note(self.stopped, one.full_name, stops.SOMEBODY)
-
-    def _services(self) -> list[str]:
-        return sorted(path.stem for path in (self._var / "revisions").glob("[!.]*.json"))
-
-    def _wanted(self) -> dict[str, revisions.Revision]:
-        found = {name: revisions.read(revisions.file(self._var, name)) for name in self._services()}
-        return {name: kept[-1] for name, kept in found.items() if kept}
-
-    def _as_written(self, service: str, digest: str) -> bool | None:
-        note = generation.note(self._var, service)
-        return generation.as_noted(note, self._etc / "services" / service, digest)
 
 
 class Watch:
@@ -116,7 +46,7 @@ class Watch:
     """
 
     def __init__(
-        self, eyes: Eyes, state: Path, send: Callable[[int, float, Sequence[Fault]], None]
+        self, eyes: look.Eyes, state: Path, send: Callable[[int, float, Sequence[Fault]], None]
     ) -> None:
         self._eyes, self._path, self._send = eyes, state, send
         self._engine: Engine | None = None
@@ -124,7 +54,7 @@ class Watch:
         self._woken = threading.Event()
         self._connected = False
         self._complaint = ""
-        self._state = self._read()
+        self._state = _read(state)
         self._said: set[str] | None = None
         self._tries = 0
         self._next_look = self._next_word = self._next_stamps = 0.0
@@ -169,7 +99,7 @@ class Watch:
             found, again = self._eyes.look(self._engine)
         except SalternError as error:
             self._engine = None
-            found, again = [Fault(DOCKER, "", "docker", str(error))], True
+            found, again = [Fault(look.DOCKER, "", "docker", str(error))], True
         again = again or fresh
         now = time.time()
         lasting, since = faults.remembered(found, self._state["since"], now, GRACE)
@@ -244,12 +174,6 @@ class Watch:
         self._debounce.note(time.monotonic())
         self._woken.set()
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            return {"serial": 0, "dockerd": None, "since": {}} | json.loads(self._path.read_text())
-        except (OSError, ValueError, TypeError):
-            return {"serial": 0, "dockerd": None, "since": {}}
-
     def _write(self) -> None:
         self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         files.write(self._path, json.dumps(self._state) + "\n")
@@ -261,6 +185,18 @@ def file(var: str | Path) -> Path:
     :param var: The host's folder for what it keeps.
     """
     return Path(var, "watch.json")
+
+
+def since(var: str | Path) -> dict[str, float]:
+    """Return since when the watch has seen what is wrong: key of a fault to seconds since 1970."""
+    return _read(file(var))["since"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return {"serial": 0, "dockerd": None, "since": {}} | json.loads(path.read_text())
+    except (OSError, ValueError, TypeError):
+        return {"serial": 0, "dockerd": None, "since": {}}
 
 
 def age(var: str | Path) -> float | None:

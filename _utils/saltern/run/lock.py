@@ -5,11 +5,13 @@ A lock of the kernel (flock) on a file: it is free again the moment its process 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,37 @@ def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
             if time.monotonic() >= end:
                 raise
             time.sleep(_LOOK_SECONDS)
+
+
+class Shared:
+    """The lock of the cloud, held together by several threads of one process.
+
+    :param opts: ``__opts__`` of the master.
+    :param command: Who takes it, for the message to others.
+    """
+
+    def __init__(self, opts: Mapping[str, Any], command: str) -> None:
+        self._opts, self._command = opts, command
+        self._count, self._guard = 0, threading.Lock()
+        self._lock: Lock | None = None
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold it; the last to leave releases it.
+
+        :raises HeldError: A run holds the cloud.
+        """
+        with self._guard:
+            if not self._count:
+                self._lock = take(self._opts, self._command)
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._count -= 1
+                if not self._count and self._lock:
+                    self._lock.release()
 
 
 def _held(path: Path) -> str:

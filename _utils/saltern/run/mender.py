@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +13,7 @@ from saltern.cloud.model import Cloud
 from saltern.containers import faults
 from saltern.containers.faults import Fault
 from saltern.errors import SalternError
-from saltern.host import watch
+from saltern.host import look
 from saltern.paths import root
 from saltern.run import (
     fleet,
@@ -39,11 +38,13 @@ _ROUND, _ANSWER = 600.0, 30.0
 # Seconds that a container may take to become healthy, and that a deployment waits for another run.
 _START, _TURN = 120, 300
 _SOON_DAYS = 14
+# The pillar may allow fewer.
+_MOST_HOSTS = 50
 _ASK = "remediation.faults"
 # What a host says of its containers, and of itself.
 _CONTAINERS = (
     *(faults.STOPPED, faults.UNHEALTHY, faults.MISSING, faults.CHANGED, faults.CONFIGURATION),
-    *(faults.IMAGE, faults.BY_HAND, watch.DOCKER, rules.MEMBER, rules.DATABASE),
+    *(faults.IMAGE, faults.BY_HAND, look.DOCKER, rules.MEMBER, rules.DATABASE),
 )
 _HOST = (rules.CLOCK, rules.DISK, rules.UNWATCHED, rules.SILENT)
 
@@ -65,10 +66,11 @@ class Mender:
         journal: Journal,
     ) -> None:
         self._opts, self._orchestrate, self._journal = opts, orchestrate, journal
-        self._turn = _Turn(opts)
+        self._turn = lock.Shared(opts, "remediation (salt-run saltern.incidents)")
         self._one_run = threading.Lock()
         self._at_work: dict[str, Future[None]] = {}
         self._next_round = 0.0
+        self._records: Future[None] | None = None
         self._complaint = ""
         self._known: tuple[float, Cloud] | None = None
 
@@ -92,7 +94,7 @@ class Mender:
             del self._at_work[host]
         if now >= self._next_round:
             self._next_round = now + _ROUND
-            self._begin_round()
+            self._begin_round(pool)
         for host, seen in self._journal.due(now):
             if host in self._at_work:
                 continue
@@ -104,7 +106,7 @@ class Mender:
                 continue
             self._at_work[host] = pool.submit(self._treat, cloud, host, seen)
 
-    def _begin_round(self) -> None:
+    def _begin_round(self, pool: ThreadPoolExecutor) -> None:
         """Ask every host, as after a start of the master: what came meanwhile is lost."""
         cloud = inventory.checked(self._opts)
         self._journal.without(list(cloud.hosts))
@@ -119,6 +121,30 @@ class Mender:
         ]
         self._observe(cloud, "", found, (rules.CERTIFICATE,))
         self._journal.wake(cloud.hosts)
+        if not self._records or self._records.done():
+            self._records = pool.submit(self._ask_records, cloud)
+
+    def _ask_records(self, cloud: Cloud) -> None:
+        """Observe what Nova, Neutron and Cinder hold for down."""
+        try:
+            where = next(iter(cloud.placement.get(cloud.provider("client"), ())), "")
+            if not where:
+                return
+            call = {where: {"services": [], "records": cloud.services}}
+            answers, _ = fleet.connect(self._opts).answers(_phase(), "saltern.status", call, 90)
+            # Who cannot be asked is seen by its containers.
+            said = answers.get(where, {}).get("records")
+            for host in cloud.hosts if said and not said["errors"] else ():
+                down = [one for one in said["down"] if one["host"].partition("@")[0] == host]
+                found = [
+                    Fault(
+                        rules.SERVICE, one["service"], one["what"], f"last heard of {one['since']}"
+                    )
+                    for one in down
+                ]
+                self._observe(cloud, host, found, (rules.SERVICE,))
+        except Exception:
+            _log.exception("what services hold for down was not asked")
 
     def _cloud(self) -> Cloud:
         """Return the cloud of the pillar, at most some seconds old: it takes longer to compile than all else here."""
@@ -263,36 +289,6 @@ class Mender:
     def _wait(self, those: Sequence[Incident], error: SalternError) -> None:
         for one in those:
             self._journal.decided(one["id"], f"waits: {error}")
-
-
-class _Turn:
-    """The lock of the cloud, which all hosts that are seen to share."""
-
-    def __init__(self, opts: Mapping[str, Any]) -> None:
-        self._opts, self._count, self._guard = opts, 0, threading.Lock()
-        self._lock: lock.Lock | None = None
-
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold it.
-
-        :raises lock.HeldError: A run holds the cloud.
-        """
-        with self._guard:
-            if not self._count:
-                self._lock = lock.take(self._opts, "remediation (salt-run saltern.incidents)")
-            self._count += 1
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._count -= 1
-                if not self._count and self._lock:
-                    self._lock.release()
-
-
-# The pillar may allow fewer.
-_MOST_HOSTS = 50
 
 
 def _phase() -> Phase:

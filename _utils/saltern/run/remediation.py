@@ -80,6 +80,8 @@ def decide(one: Mapping[str, Any], situation: Situation) -> Decision:
         return Decision("", f"waits for {cause}", later=True)
     if one["next"] > situation.now:
         return Decision("", one["decision"], later=True)
+    if rule == faults.UNHEALTHY and situation.now - one["began"] < faults.UNHEALTHY_SECONDS:
+        return Decision("", "waits whether it becomes healthy by itself", later=True)
     if rule == faults.IMAGE and not cloud.settings["images"].get("registry"):
         return Decision("", "observed: no registry to pull it from; salt-run image.build makes it")
     return Decision(action, _WORDS[action])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saltern.containers import faults
-from saltern.host import watch
+from saltern.host import look
 
 # What the pillar can say of a rule.
 OBSERVE, ACT, OFF = "observe", "act", "off"
@@ -32,6 +32,7 @@ class Rule:
         return ACT if self.action else OBSERVE
 
 
+SERVICE = "service_down"
 MEMBER, DATABASE, SILENT, UNWATCHED = (
     "member_unhealthy",
     "database_down",
@@ -51,7 +52,8 @@ RULES: Mapping[str, Rule] = {
     # A member that receives a full copy is unhealthy for as long as that takes: restarted, it begins again.
     MEMBER: Rule(SHOW, "a member of a cluster fails its health check while others are up"),
     faults.BY_HAND: Rule(SHOW, "somebody has stopped a container"),
-    watch.DOCKER: Rule(SHOW, "Docker does not answer on a host"),
+    SERVICE: Rule(SHOW, "Nova, Neutron or Cinder holds one of its services for down"),
+    look.DOCKER: Rule(SHOW, "Docker does not answer on a host"),
     SILENT: Rule(SHOW, "a minion does not answer"),
     UNWATCHED: Rule(SHOW, "the watch of a host's containers does not live"),
     CLOCK: Rule(SHOW, "a host's clock is off"),
