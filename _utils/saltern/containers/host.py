@@ -184,10 +184,11 @@ class Host:
 
     def stopped(self, name: str) -> bool:
         """Stop a container, which stays, and one that a killed replacement has left beside it; return whether it ran."""
-        both = (self.snapshot().get(name), self.snapshot().get(name, actual.NEXT))
+        both = [self.snapshot().get(name), self.snapshot().get(name, actual.NEXT)]
         running = [one for one in both if one and one.state in _UP]
-        if running:
+        if any(both):
             with self._changing(name):
+                # Also of one that has died: nobody is to start it.
                 self._on_purpose(name, down=True)
                 for one in running:
                     self.engine.stop(one.id)
