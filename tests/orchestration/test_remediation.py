@@ -82,6 +82,7 @@ class Page:
     def incidents(self, *words: str) -> list[dict[str, Any]]:
         """Return the incidents of containers; a watch that has just begun is another matter."""
         done = self.cloud.run("saltern.incidents", *words, "--out=json")
+        assert done.code == 0 and done.out, done.out + done.err
         found = json.loads(done.out)["incidents"]
         return [one for one in found if one["service"]]
 

@@ -16,15 +16,16 @@ from saltern.run.summary import took
 
 Incident = dict[str, Any]
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, serial INTEGER, key TEXT);
-CREATE TABLE IF NOT EXISTS queue (host TEXT PRIMARY KEY, seen INTEGER, due REAL);
-CREATE TABLE IF NOT EXISTS incidents (
-    id INTEGER PRIMARY KEY, host TEXT, service TEXT, name TEXT, rule TEXT, said TEXT, began REAL, seen REAL,
-    decision TEXT DEFAULT '', decided REAL, done TEXT DEFAULT '', acted REAL, tries INTEGER DEFAULT 0,
-    next REAL DEFAULT 0, ended REAL);
-CREATE INDEX IF NOT EXISTS open ON incidents (ended, host);
-"""
+_VERSION = 1
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS hosts (host TEXT PRIMARY KEY, serial INTEGER, key TEXT)",
+    "CREATE TABLE IF NOT EXISTS queue (host TEXT PRIMARY KEY, seen INTEGER, due REAL)",
+    "CREATE TABLE IF NOT EXISTS incidents ("
+    " id INTEGER PRIMARY KEY, host TEXT, service TEXT, name TEXT, rule TEXT, said TEXT,"
+    " began REAL, seen REAL, decision TEXT DEFAULT '', decided REAL, done TEXT DEFAULT '', acted REAL,"
+    " tries INTEGER DEFAULT 0, next REAL DEFAULT 0, ended REAL)",
+    "CREATE INDEX IF NOT EXISTS open ON incidents (ended, host)",
+)
 # Seconds that one process waits for another at the file.
 _PATIENCE = 20
 _SAID = 500
@@ -45,8 +46,13 @@ class Journal:
         self._path = path
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        with self._open() as db:
-            db.executescript(_TABLES)
+        with self._reading() as db:
+            made = db.execute("PRAGMA user_version").fetchone()[0] == _VERSION
+        if not made:
+            with self._writing() as db:
+                for statement in _TABLES:
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
 
     # -- the queue -----------------------------------------------------------------------------
 
@@ -56,7 +62,7 @@ class Journal:
         :param serial: It must have risen, or the host has another key.
         :param key: What names the key that it has signed with.
         """
-        with self._open() as db:
+        with self._writing() as db:
             known = db.execute("SELECT serial, key FROM hosts WHERE host=?", (host,)).fetchone()
             if known and known["key"] == key and serial <= known["serial"]:
                 return False
@@ -66,7 +72,7 @@ class Journal:
 
     def wake(self, hosts: Iterable[str]) -> None:
         """Have hosts be asked as soon as there is room."""
-        with self._open() as db:
+        with self._writing() as db:
             for host in hosts:
                 _wake(db, host)
 
@@ -75,7 +81,7 @@ class Journal:
 
         :param now: Seconds since 1970.
         """
-        with self._open() as db:
+        with self._reading() as db:
             rows = db.execute(
                 "SELECT host, seen FROM queue WHERE due <= ? ORDER BY due, seen", (now,)
             )
@@ -87,7 +93,7 @@ class Journal:
         :param seen: What :meth:`due` said of it.
         :param due: When it is asked again, in seconds since 1970; None is never.
         """
-        with self._open() as db:
+        with self._writing() as db:
             if due is None:
                 db.execute("DELETE FROM queue WHERE host=? AND seen=?", (host, seen))
             else:
@@ -101,7 +107,7 @@ class Journal:
         :param rules: Names of the rules that were looked at: incidents of others stay as they are.
         """
         now = time.time()
-        with self._open() as db:
+        with self._writing() as db:
             rows = db.execute("SELECT * FROM incidents WHERE ended IS NULL AND host=?", (host,))
             known = {_key(one): one for one in map(dict, rows) if one["rule"] in rules}
             wrong = {(one.rule, one.service, one.name): one for one in found}
@@ -121,7 +127,7 @@ class Journal:
 
     def decided(self, id_: int, decision: str) -> None:
         """Note what was decided about an incident; the time is that of the first decision of this kind."""
-        with self._open() as db:
+        with self._writing() as db:
             db.execute(
                 "UPDATE incidents SET decision=?, decided=? WHERE id=? AND decision<>?",
                 (decision[:_SAID], time.time(), id_, decision[:_SAID]),
@@ -129,7 +135,7 @@ class Journal:
 
     def acted(self, id_: int, done: str, next_: float) -> None:
         """Note what was done, and when the next try may be (seconds since 1970)."""
-        with self._open() as db:
+        with self._writing() as db:
             db.execute(
                 "UPDATE incidents SET done=?, acted=?, tries=tries+1, next=? WHERE id=?",
                 (done[:_SAID], time.time(), next_, id_),
@@ -149,7 +155,7 @@ class Journal:
                 where.append(f"{name}=?")
                 values.append(value)
         where += ["ended IS NULL"] if only_open else []
-        with self._open() as db:
+        with self._reading() as db:
             rows = db.execute(
                 f"SELECT * FROM incidents WHERE {' AND '.join(where)} ORDER BY id", values
             )
@@ -157,7 +163,7 @@ class Journal:
 
     def last(self, service: str, rule: str) -> Incident | None:
         """Return the last incident of a service on any host about which something was done."""
-        with self._open() as db:
+        with self._reading() as db:
             row = db.execute(
                 "SELECT * FROM incidents WHERE service=? AND rule=? AND acted IS NOT NULL"
                 " ORDER BY acted DESC LIMIT 1",
@@ -170,7 +176,7 @@ class Journal:
 
         :param most: How many are kept.
         """
-        with self._open() as db:
+        with self._writing() as db:
             db.execute(
                 "DELETE FROM incidents WHERE ended IS NOT NULL AND id <="
                 " (SELECT id FROM incidents ORDER BY id DESC LIMIT 1 OFFSET ?)",
@@ -180,7 +186,7 @@ class Journal:
     def without(self, hosts: Sequence[str]) -> None:
         """End what is open of hosts that are not in the inventory any more, and forget them."""
         marks = ", ".join("?" * len(hosts))
-        with self._open() as db:
+        with self._writing() as db:
             db.execute(
                 f"UPDATE incidents SET ended=? WHERE ended IS NULL AND host NOT IN ({marks}, '')",
                 (time.time(), *hosts),
@@ -189,16 +195,22 @@ class Journal:
                 db.execute(f"DELETE FROM {table} WHERE host NOT IN ({marks})", hosts)
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self._path, timeout=_PATIENCE)
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        # Every statement for itself: Python's own transactions are switched off.
+        db = sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         try:
-            # The lock from the start: two that read first and write then would fail each other.
-            with db:
-                db.execute("BEGIN IMMEDIATE")
-                yield db
+            yield db
         finally:
             db.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            # The lock from the start: two that read first and write then would fail each other.
+            db.execute("BEGIN IMMEDIATE")
+            yield db
+            db.execute("COMMIT")  # after an error the end of the connection takes all back
 
 
 def _wake(db: sqlite3.Connection, host: str) -> None:
