@@ -114,10 +114,7 @@ class Mender:
         stored = certs.read(inventory.certificates_folder(self._opts))
         soon = [one for one in certs.expiries(stored, certs.now()) if one.days < _SOON_DAYS]
         found = [
-            Fault(
-                rules.CERTIFICATE, "", one.name, f"expires in {one.days} days: {one.host or 'all'}"
-            )
-            for one in soon
+            Fault(rules.CERTIFICATE, "", one.name, f"expires in {one.days} days") for one in soon
         ]
         self._observe(cloud, "", found, (rules.CERTIFICATE,))
         self._journal.wake(cloud.hosts)
@@ -138,7 +135,7 @@ class Mender:
                 down = [one for one in said["down"] if one["host"].partition("@")[0] == host]
                 found = [
                     Fault(
-                        rules.SERVICE, one["service"], one["what"], f"last heard of {one['since']}"
+                        rules.SERVICE, one["service"], one["what"], f"silent since {one['since']}"
                     )
                     for one in down
                 ]
@@ -261,7 +258,9 @@ class Mender:
             said = dict.fromkeys(call["names"], str(error))
         verb = "restarted" if restart else "started"
         for one in those:
-            self._did(one, f"not {verb}: {said[one['name']]}" if said[one["name"]] else verb)
+            # The first line: below it may be what the container has written, secrets included.
+            reason = said[one["name"]].partition("\n")[0]
+            self._did(one, f"not {verb}: {reason}" if reason else verb)
         return True
 
     def _orchestrated(self, name: str, pillar: dict[str, Any], those: Sequence[Incident]) -> bool:
