@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from saltern.containers import stops
 from saltern.containers.faults import Fault
 from saltern.host import watch
 
@@ -81,6 +82,26 @@ def test_its_serial_outlives_it_and_rises_where_its_file_is_lost(eyes, tmp_path)
     assert last[0][0] >= said[0][0]
     assert watch.age(tmp_path) < 60
     assert watch.age(tmp_path / "none") is None
+
+
+def test_what_a_daemon_that_went_down_stopped_was_nobodys_will(eyes, tmp_path, monkeypatch):
+    eyes.stopped = tmp_path / "stopped"
+    one, _ = begin(eyes, watch.file(tmp_path))
+    one._turn()
+    looked = json.loads(watch.file(tmp_path).read_text())["looked"]
+    stops.note(eyes.stopped, "long-before", stops.SOMEBODY, looked - 1000)
+    stops.note(eyes.stopped, "just-before", stops.SOMEBODY, looked - 5)
+    stops.note(eyes.stopped, "while-down", stops.SOMEBODY, looked + 5)
+    stops.note(eyes.stopped, "by-a-command", stops.SALTERN, looked - 5)
+    again, _ = begin(eyes, watch.file(tmp_path))
+    again._turn()
+    assert len(stops.read(eyes.stopped)) == 4
+    monkeypatch.setattr(watch, "dockerd", lambda: "")
+    again._look()
+    assert len(stops.read(eyes.stopped)) == 4
+    monkeypatch.setattr(watch, "dockerd", lambda: "3 4")
+    again._look()
+    assert sorted(stops.read(eyes.stopped)) == ["by-a-command", "long-before"]
 
 
 def test_what_goes_wrong_does_not_end_it(eyes, tmp_path, monkeypatch):

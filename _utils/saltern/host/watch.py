@@ -28,7 +28,8 @@ _EVERY, _STAMPS_EVERY = 30.0, 2.0
 _AGAIN, _AGAIN_MOST = 3.0, 300.0
 # Until a container is looked at again that a run was at.
 _SOON = 2.0
-# A daemon that goes down stops its containers as a person would: marks of so many seconds before are void.
+# A daemon that goes down stops its containers as a person would: marks since so many seconds before the last look
+# at it are void.
 _DOUBTFUL = 150.0
 GRACE = {faults.UNHEALTHY: faults.UNHEALTHY_SECONDS}
 # Times of Docker's events and of files are of different clocks of the kernel.
@@ -97,6 +98,7 @@ class Watch:
             self._engine = self._engine or Engine()
             self._meet(dockerd())
             found, again = self._eyes.look(self._engine)
+            self._state["looked"] = time.time()
         except SalternError as error:
             self._engine = None
             found, again = [Fault(look.DOCKER, "", "docker", str(error))], True
@@ -128,12 +130,13 @@ class Watch:
     def _meet(self, daemon: str) -> None:
         """Note which dockerd answers; what one that has gone down seems to have stopped was not a person's will."""
         before = self._state["dockerd"]
-        if before == daemon:
+        if not daemon or before == daemon:
             return
         if before is None:
             self._eyes.first(self._engine)
         else:
-            began = time.time() - _DOUBTFUL
+            # Not by today's clock: a host may have been down for days.
+            began = self._state["looked"] - _DOUBTFUL
             stops.forget_those(
                 self._eyes.stopped, lambda _, one: one.by == stops.SOMEBODY and one.since > began
             )
@@ -193,10 +196,11 @@ def since(var: str | Path) -> dict[str, float]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    empty = {"serial": 0, "dockerd": None, "looked": 0.0, "since": {}}
     try:
-        return {"serial": 0, "dockerd": None, "since": {}} | json.loads(path.read_text())
+        return empty | json.loads(path.read_text())
     except (OSError, ValueError, TypeError):
-        return {"serial": 0, "dockerd": None, "since": {}}
+        return empty
 
 
 def age(var: str | Path) -> float | None:
