@@ -1,6 +1,6 @@
 # Every target is one command; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale soak tempest cluster cluster-test cluster-down upgrade-test clean
+.PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale bench-remediation soak tempest cluster cluster-test cluster-down upgrade-test clean
 
 bin := .venv/bin
 # The longest tiers first where several run at a time.
@@ -12,7 +12,7 @@ settings := $(foreach name,ADDRESS ID PUBLISH_PORT RET_PORT PYTHON,$(if $(filter
     command%,$(origin $(name))),SALTERN_$(name)=$($(name))))
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "Settings, kept for later runs: ADDRESS=127.0.0.1 (management) ID=aio PUBLISH_PORT=4505 RET_PORT=4506"
 
 setup:  ## prepare this machine: packages, Docker, virtualenv, Salt master and minion
@@ -56,6 +56,9 @@ bench: setup  ## measure; writes build/bench.json
 
 bench-scale: .venv  ## measure one pillar at up to 10,000 hosts, and 100 hosts of one master; adds to build/bench.json (HOSTS="3 10")
 	@$(bin)/python tests/bench/scale.py $(HOSTS)
+
+bench-remediation: .venv  ## from a fault of a container to its health; adds to build/bench.json
+	@$(bin)/python tests/bench/remediation.py
 
 soak: demo  ## use the deployed cloud without pause (MINUTES=60); adds to build/bench.json
 	@mkdir -p build

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from salt.exceptions import CommandExecutionError
 
-from saltern import masking, paths
+from saltern import files, masking, paths
 from saltern.containers import revisions
 from saltern.errors import SalternError
 from saltern.host import facts
@@ -71,7 +71,11 @@ def present(service: str) -> bool:
         salt aio generation.present keystone
     """
     wanted = _wanted(service)
-    return generation.intact(_parent(service) / wanted.digest, wanted)
+    folder = _parent(service) / wanted.digest
+    there = generation.intact(folder, wanted)
+    if there:
+        _remember(service, folder)
+    return there
 
 
 def write(service: str) -> str:
@@ -86,7 +90,9 @@ def write(service: str) -> str:
         salt aio generation.write keystone
     """
     with salt_errors(OSError):
-        return str(generation.write(_parent(service), _wanted(service)))
+        folder = generation.write(_parent(service), _wanted(service))
+        _remember(service, folder)
+        return str(folder)
 
 
 def current(service: str) -> str | None:
@@ -168,6 +174,15 @@ def _source(service: str) -> Callable[[str], str | None]:
         return None
 
     return find
+
+
+def _remember(service: str, folder: Path) -> None:
+    """Note what lies in a generation that is as wanted, for who must see a change without rendering anything."""
+    note = generation.note(paths.root("var", __opts__), service)
+    text = f"{folder.name} {files.digest(folder)}\n"
+    if not note.is_file() or note.read_text() != text:
+        note.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        files.write(note, text)
 
 
 def _parent(service: str) -> Path:

@@ -18,6 +18,7 @@ import yaml
 from salt.exceptions import CommandExecutionError
 
 from saltern import files, paths, space
+from saltern.containers import revisions, stops
 from saltern.containers.engine import Engine
 from saltern.errors import SalternError
 from saltern.host import clients, plan_cache, prechecks
@@ -27,7 +28,7 @@ from saltern.images.names import image_name
 from saltern.run import code
 from saltern.run import plan as plans
 from saltern.run import status as status_rows
-from saltern.service import certificates, scope, tasks
+from saltern.service import certificates, generation, scope, tasks
 
 __func_alias__ = {"plan_": "plan"}
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -354,11 +355,16 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
         salt aio saltern.destroy services='[glance]'
     """
     held = holdings(services)
+    formulas = _cloud()["formulas"]
+    # First, so that nobody misses what goes: without containers there is no way back to them either.
+    var, prefix = paths.root("var", __opts__), __opts__.get("saltern", {}).get("prefix", "")
+    for name in formulas if services is None else services:
+        for path in (revisions.file(var, name), generation.note(var, name)):
+            path.unlink(missing_ok=True)
     for name in held.get("containers", []):
         __salt__["container.absent"](name)
     for name in held.get("volumes", []):
         __salt__["container.remove_volume"](name)
-    formulas = _cloud()["formulas"]
     # Of a service that is gone nobody knows the tasks; its database, which they made, stays as well.
     for name in formulas if services is None else services:
         for task in tasks.of_phase(formulas.get(name, {}), "deploy"):
@@ -367,6 +373,8 @@ def destroy(services: list[str] | None = None) -> dict[str, list[str]]:
         shutil.rmtree(folder)
     for path in held.get("files", []):
         Path(path).unlink()
+    for name in held.get("containers", []):
+        stops.forget(stops.folder(var), prefix + name)
     return held
 
 
@@ -484,11 +492,7 @@ def _free() -> dict[str, tuple[str, float]]:
     places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
     with contextlib.suppress(SalternError):  # where Docker does not answer, the states say so
         places["docker"] = Engine().root()
-    return {kind: (path, shutil.disk_usage(_existing(path)).free) for kind, path in places.items()}
-
-
-def _existing(path: str) -> Path:
-    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
+    return space.free(places)
 
 
 def _services(chosen: list[str] | None) -> list[str]:

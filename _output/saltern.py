@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saltern.host import logs
-from saltern.run import command, drift, findings, history, maintenance, orphans, plan, status
+from saltern.run import (
+    command,
+    drift,
+    findings,
+    history,
+    incidents,
+    maintenance,
+    orphans,
+    plan,
+    status,
+)
 from saltern.run.progress import count
 
 # Names that are shown one by one.
@@ -91,6 +101,7 @@ _TEXTS = {
     "renewed": _renewed,
     "started": _started,
     "history": history.table,
+    "incidents": incidents.table,
     "run": history.text,
     "report": _report,
 }

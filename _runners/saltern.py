@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from saltern.host import logs as collected
 from saltern.images import workshop
 from saltern.images.options import Options, folders
 from saltern.paths import root
+from saltern.problems import unknown
 from saltern.report import facts, page
 from saltern.run import (
     command,
@@ -39,6 +40,7 @@ from saltern.run import (
 )
 from saltern.run import drift as drifts
 from saltern.run import history as kept
+from saltern.run import incidents as mended
 from saltern.run import maintenance as resting
 from saltern.run import orphans as left
 from saltern.run import plan as plans
@@ -122,7 +124,7 @@ def status(
 
     :param certificates: Also show until when every certificate is valid; otherwise those alone that
         expire within 30 days.
-    :returns: Host to its containers, instances, certificates, and findings with ``host``, ``name``,
+    :returns: Host to its containers, instances, certificates, open incidents, and findings with ``host``, ``name``,
         ``finding`` and ``remedy``; ``--out json`` prints it as data.
 
     CLI Example:
@@ -145,6 +147,11 @@ def status(
         at_rest = resting.read(resting.folder(__opts__))
         drifted = drifts.read(drifts.file(__opts__))
         runs = kept.read(kept.folder(__opts__)) if drifted and drifted.hosts else []
+        going_on = [
+            one
+            for one in mended.Journal(mended.file(__opts__)).open()
+            if one["host"] in ("", *run.hosts) and one["service"] in ("", *run.services)
+        ]
     except _ENDED as error:
         return _failed("See what runs", error, "salt-run saltern.status")
     expiries = certs.expiries(stored, certs.now())
@@ -170,6 +177,7 @@ def status(
     if drifted and drifted.hosts:
         parts["drift"] = asdict(drifted) | {"since": kept.last_change(runs, drifted.at)}
     parts |= {"silenced": quiet} if quiet else {}
+    parts |= {"incidents": going_on} if going_on else {}
     return _shown("status", rows, **parts, findings=alarms, **_retcode(not alarms))
 
 
@@ -584,6 +592,38 @@ def _images(cloud: Cloud) -> Shown:
         return facts.images(cloud, parents, shop.sizes(list(parents)))
     except SalternError as error:
         return {"unknown": str(error)}
+
+
+def incidents(host: str | None = None, service: str | None = None, open: bool = False) -> Shown:
+    """Show what was wrong: when it was seen, what was decided and done, and how long it lasted; the newest last.
+
+    :param host: Minion id; None is all.
+    :param service: Name of a service; None is all, and what is of no service.
+    :param open: Only what is not over.
+    :returns: Incidents; ``--out json`` prints them as data, times in seconds since 1970 (``began`` is when the host
+        has seen it, ``seen`` when the master has).
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt-run saltern.incidents
+        salt-run saltern.incidents host=compute1 open=True
+    """
+    try:
+        journal = mended.Journal(mended.file(__opts__))
+        if host is not None or service is not None:
+            cloud = _cloud()
+            _known("host", host, cloud.hosts)
+            _known("service", service, cloud.catalog)
+        return _shown("incidents", journal.read(host, service, open))
+    except _ENDED as error:
+        return _failed("Show the incidents", error, "salt-run saltern.incidents")
+
+
+def _known(kind: str, name: str | None, names: Iterable[str]) -> None:
+    if name is not None and name not in names:
+        raise SalternError(str(unknown(kind, name, names, kind)))
 
 
 def watch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -34,3 +35,33 @@ def write(
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
+
+
+def digest(folder: Path) -> str:
+    """Return 16 hex digits that name all in a folder: names, owners, modes and content; nothing without the folder."""
+    if not folder.is_dir():
+        return ""
+    total = hashlib.sha256()
+    for path in (folder, *sorted(folder.rglob("*"))):
+        stat = path.lstat()
+        total.update(
+            f"{path.relative_to(folder)}\0{stat.st_mode}\0{stat.st_uid}\0{stat.st_gid}\0".encode()
+        )
+        if path.is_symlink():
+            total.update(str(path.readlink()).encode())
+        elif path.is_file():
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+def stamp(folder: Path, pattern: str = "*") -> tuple[tuple[str, int, int, int], ...]:
+    """Return what tells cheaply that something below a folder may have changed; nothing is read.
+
+    :param pattern: Of the names of files that matter.
+    """
+    found = []
+    for path in folder.rglob(pattern):
+        with contextlib.suppress(FileNotFoundError):  # just now removed
+            stat = path.lstat()
+            found.append((str(path), stat.st_mode, stat.st_ctime_ns, stat.st_size))
+    return tuple(sorted(found))

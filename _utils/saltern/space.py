@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -48,6 +49,18 @@ def of_text(text: str) -> str:
     """Return in one line which file system refuses to be written, if a traceback tells of one; else nothing."""
     found = _IN_TEXT.search(text)
     return _sentence(int(found[1]), found[2] or "one of its file systems") if found else ""
+
+
+def free(places: Mapping[str, str]) -> dict[str, tuple[str, float]]:
+    """Return kind to path and the free bytes of the file system that holds it, or will.
+
+    :param places: Key of :data:`LEAST_MB` to a path.
+    """
+    there = {
+        kind: next(one for one in (Path(path), *Path(path).parents) if one.exists())
+        for kind, path in places.items()
+    }
+    return {kind: (path, shutil.disk_usage(there[kind]).free) for kind, path in places.items()}
 
 
 def short(free: Mapping[str, tuple[str, float]]) -> list[str]:

@@ -306,7 +306,9 @@ class Bed:
         registry = {"images": {"registry": self.registry}}
         trust = {"bootstrap": {"insecure_registries": [self.registry]}}
         ssh = {"hosts": {name: {"ssh": {"priv": KEY}} for name in self.hosts}}
-        data = merge.merge({"saltern": {**registry, **trust}}, self._pillar)
+        # What tests break, they or an orchestration mend; remediation would be faster than their looks.
+        alone = {"remediation": {"enabled": False}}
+        data = merge.merge({"saltern": {**registry, **trust, **alone}}, self._pillar)
         data = merge.merge(data, {"saltern": ssh})
         text = yaml.safe_dump(data, sort_keys=False)
         changed = self.machine.put("master", {PILLAR: text})

@@ -95,6 +95,19 @@ WEB = {
         }
     },
 }
+# Containers that Docker does not start again by itself, with configuration.
+PAGE = {
+    **WEB,
+    "summary": "Containers with configuration",
+    "user": 0,
+    "config_dir": "/etc/page",
+    "config": {"page.conf": {"format": "raw"}},
+    "options": {"words": {"type": "string", "default": "first", "description": "What it says"}},
+    "containers": {
+        name: {**WEB["containers"]["web"], "restart_policy": "no"}
+        for name in ("page", *(f"page-{number}" for number in range(1, 4)))
+    },
+}
 ORACLE = {
     "summary": "Asks alpha in test mode",
     "roles": ["control"],
@@ -292,11 +305,17 @@ def _files(folder: Path) -> None:
         service = {**SERVICE, "summary": f"Test service {name}", "requires": requires}
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(SERVICE_SLS)
-    for name, service, sls in (("web", WEB, "#!service\n"), ("oracle", ORACLE, ORACLE_SLS)):
+    for name, service, sls in (
+        ("web", WEB, "#!service\n"),
+        ("page", PAGE, "#!service\n"),
+        ("oracle", ORACLE, ORACLE_SLS),
+    ):
         home = folder / "formulas" / name
         home.mkdir()
         (home / "service.yml").write_text(yaml.safe_dump(service))
         (home / "init.sls").write_text(sls)
+    (folder / "formulas/page/files").mkdir()
+    (folder / "formulas/page/files/page.conf").write_text("words = {{ options.words }}\n")
     # A copy: tests must not fail because somebody saves a file while they run.
     shutil.copytree(ROOT / "salt", folder / "salt", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "salt/_states/oracle.py").write_text(ORACLE_STATE)
@@ -334,7 +353,7 @@ def _paths(folder: Path, log: str) -> dict[str, Any]:
     }
 
 
-def _configure(folder: Path) -> dict[str, list[str]]:
+def _configure(folder: Path, engines: bool) -> dict[str, list[str]]:
     """Write the daemons' configuration and return their command lines, by minion id or "master"."""
     publish, ret = _free_ports()
     master = {
@@ -362,10 +381,14 @@ def _configure(folder: Path) -> dict[str, list[str]]:
             }
         ],
         "saltern": {"etc": str(folder / "etc"), "var": str(folder / "var"), "silence": 5},
-        "reactor": [{"salt/minion/*/start": [str(folder / "salt/reactor/started.sls")]}],
+        "reactor": [
+            {"salt/minion/*/start": [str(folder / "salt/reactor/started.sls")]},
+            {"saltern/faults": [str(folder / "salt/reactor/faults.sls")]},
+        ],
         "worker_threads": 3,
         "state_output": "changes",
         "state_verbose": False,
+        "engines": ["saltern_remediation"] if engines else [],
     }
     binaries = Path(sys.executable).parent
     (folder / "config/master").write_text(yaml.safe_dump(master))
@@ -388,22 +411,30 @@ def _configure(folder: Path) -> dict[str, list[str]]:
             },
             "enable_fqdns_grains": False,
             "enable_gpu_grains": False,
+            "engines": ["saltern_watch"] if engines else [],
         }
+        if engines:
+            # As a host gets it: a minion starts its engines once.
+            for path in (folder / "salt").glob("_[a-z]*"):
+                shutil.copytree(path, home / "cache/extmods" / path.name[1:])
         (home / "config/minion").write_text(yaml.safe_dump(minion))
         commands[host] = [str(binaries / "salt-minion"), "-c", str(home / "config")]
     return commands
 
 
-@pytest.fixture(scope="session")
-def daemons() -> Iterator[tuple[Path, dict[str, subprocess.Popen]]]:
-    """Start the master and its minions; yield their folder and the processes by minion id."""
+@contextlib.contextmanager
+def running(engines: bool = False) -> Iterator[tuple[Path, dict[str, subprocess.Popen]]]:
+    """Start the master and its minions; yield their folder and the processes by minion id.
+
+    :param engines: With remediation, which would mend what other tests break.
+    """
     # Not pytest's own folder: sockets of the master have paths of at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="saltern-test-"))
     _files(folder)
     Cloud(folder, {}).reset()
     processes = {}
     with (folder / "daemons.log").open("w") as log:
-        for name, command in _configure(folder).items():
+        for name, command in _configure(folder, engines).items():
             processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
@@ -417,6 +448,13 @@ def daemons() -> Iterator[tuple[Path, dict[str, subprocess.Popen]]]:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def daemons() -> Iterator[tuple[Path, dict[str, subprocess.Popen]]]:
+    """The master and its minions, as :func:`running` yields them."""
+    with running() as found:
+        yield found
 
 
 @pytest.fixture

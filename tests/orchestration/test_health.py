@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -25,9 +26,9 @@ def api() -> docker.APIClient:
     return docker.APIClient(version="auto")
 
 
-@pytest.fixture(scope="module")
-def namespace(api: docker.APIClient) -> Iterator[str]:
-    """Make an image of a static busybox, and return its namespace."""
+@contextlib.contextmanager
+def image_of(api: docker.APIClient) -> Iterator[str]:
+    """Make an image of a static busybox, and yield its namespace."""
     namespace = f"saltern-test-{os.getpid()}"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -37,8 +38,17 @@ def namespace(api: docker.APIClient) -> Iterator[str]:
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)
     api.import_image_from_data(buffer.getvalue(), *f"{namespace}/{IMAGE}".split(":"))
-    yield namespace
-    api.remove_image(f"{namespace}/{IMAGE}", force=True)
+    try:
+        yield namespace
+    finally:
+        api.remove_image(f"{namespace}/{IMAGE}", force=True)
+
+
+@pytest.fixture(scope="module")
+def namespace(api: docker.APIClient) -> Iterator[str]:
+    """The namespace of an image of a static busybox."""
+    with image_of(api) as namespace:
+        yield namespace
 
 
 @pytest.fixture

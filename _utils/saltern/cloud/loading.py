@@ -118,7 +118,7 @@ def _defaults(raw: Mapping[str, Any]) -> dict[str, Any]:
     settings["tls"] = {"external": False, "internal": False, "backend": False} | dict(
         raw.get("tls", {})
     )
-    for key in ("limits", "history", "bootstrap"):
+    for key in ("limits", "history", "remediation", "bootstrap"):
         below = known[key]["properties"].items()
         settings[key] = {name: one["default"] for name, one in below} | dict(raw.get(key, {}))
     return settings

@@ -32,6 +32,11 @@ _CALL_TIMEOUT = 60
 _STALE = re.compile(r"task \S+ already exists|id already in use")
 # Seconds for that.
 _STALE_TIMEOUT = 30
+# Events that say that a container or an image may not be as it was.
+_EVENTS = [
+    *("create", "start", "die", "kill", "stop", "oom", "pause", "unpause", "rename", "update"),
+    *("destroy", "health_status", "delete", "untag"),
+]
 
 
 class NotFoundError(SalternError):
@@ -148,6 +153,17 @@ class Engine:
                 )
             )
         return [{"event": one["Action"], **one["Actor"]["Attributes"]} for one in events]
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield what happens to containers and images from now on, until the connection ends.
+
+        What was missed is nowhere: Docker keeps the last 256 events, most of them of health checks.
+        """
+        filters = {"type": ["container", "image"], "event": _EVENTS}
+        with self._errors():
+            # Quiet for hours: no timeout.
+            self._api.timeout = None
+            yield from self._api.events(filters=filters, decode=True)
 
     def bounding_set(self) -> int:
         """Return the capabilities that the daemon can give, as a bit mask."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saltern.containers import actual, dockerapi, live
+from saltern.containers import actual, dockerapi, live, stops
 from saltern.containers.actual import Container, Snapshot
 from saltern.containers.engine import ConflictError, Engine, NotFoundError, Result
 from saltern.containers.fields import nearest
@@ -97,6 +97,7 @@ class Host:
         if plan.action is Action.NOTHING:
             return plan
         with self._changing(spec.name):
+            self._on_purpose(spec.name, down=False)
             plan = self.plan(spec, service, generation)
             replacement = self._replacement(spec)
             if plan.repair:
@@ -148,6 +149,7 @@ class Host:
         """
         removed, named = [], set()
         with self._changing(name):
+            self._on_purpose(name, down=True)
             for one in self.snapshot().containers.values():
                 if one.name != name:
                     continue
@@ -182,10 +184,12 @@ class Host:
 
     def stopped(self, name: str) -> bool:
         """Stop a container, which stays, and one that a killed replacement has left beside it; return whether it ran."""
-        both = (self.snapshot().get(name), self.snapshot().get(name, actual.NEXT))
+        both = [self.snapshot().get(name), self.snapshot().get(name, actual.NEXT)]
         running = [one for one in both if one and one.state in _UP]
-        if running:
+        if any(both):
             with self._changing(name):
+                # Also of one that has died: nobody is to start it.
+                self._on_purpose(name, down=True)
                 for one in running:
                     self.engine.stop(one.id)
         return bool(running)
@@ -197,6 +201,7 @@ class Host:
         """
         with self._changing(name):
             one = self.get(name)
+            self._on_purpose(name, down=False)
             if restart:
                 self.engine.stop(one.id)
             since = None if one.state == "running" and not restart else time.time()
@@ -240,6 +245,16 @@ class Host:
                 return self.engine.run_to_end(container, stdin, max(left, 1))
             finally:
                 self.engine.remove(container)
+
+    def _on_purpose(self, name: str, down: bool) -> None:
+        """Note for remediation whether a container is to be down."""
+        if self._locks is None:
+            return
+        folder = stops.folder(self._locks.parent)
+        if down:
+            stops.note(folder, self.full_name(name), stops.SALTERN)
+        else:
+            stops.forget(folder, self.full_name(name))
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[None]:

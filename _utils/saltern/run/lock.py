@@ -5,11 +5,13 @@ A lock of the kernel (flock) on a file: it is free again the moment its process 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from saltern.paths import root
 _LOOK_SECONDS = 1
 
 
+class HeldError(SalternError):
+    """Another run holds the lock."""
+
+
 class Lock:
     """A held lock.
 
     :param path: The lock file; it stays when the lock is released.
     :param holder: Who asks, for the message to others: ``command``, ``user``, ``since`` (UTC).
-    :raises SalternError: Another run holds the lock.
+    :raises HeldError: Another run holds the lock.
     """
 
     def __init__(self, path: str | Path, holder: Mapping[str, Any]) -> None:
@@ -41,7 +47,7 @@ class Lock:
         except BlockingIOError:
             os.close(self._descriptor)
             self._descriptor = None
-            raise SalternError(_held(path)) from None
+            raise HeldError(_held(path)) from None
         text = json.dumps({**holder, "pid": os.getpid()}).encode()
         with space.needed(path):
             os.ftruncate(self._descriptor, 0)
@@ -65,7 +71,7 @@ def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param command: Who takes it, for the message to others.
     :param patience: Seconds to wait for a run that holds it.
-    :raises SalternError: Another run holds it.
+    :raises HeldError: Another run holds it.
     """
     end = time.monotonic() + patience
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
@@ -73,10 +79,41 @@ def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
     while True:
         try:
             return Lock(f"{root('var', opts)}/rollout.lock", holder)
-        except SalternError:
+        except HeldError:
             if time.monotonic() >= end:
                 raise
             time.sleep(_LOOK_SECONDS)
+
+
+class Shared:
+    """The lock of the cloud, held together by several threads of one process.
+
+    :param opts: ``__opts__`` of the master.
+    :param command: Who takes it, for the message to others.
+    """
+
+    def __init__(self, opts: Mapping[str, Any], command: str) -> None:
+        self._opts, self._command = opts, command
+        self._count, self._guard = 0, threading.Lock()
+        self._lock: Lock | None = None
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[None]:
+        """Hold it; the last to leave releases it.
+
+        :raises HeldError: A run holds the cloud.
+        """
+        with self._guard:
+            if not self._count:
+                self._lock = take(self._opts, self._command)
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._count -= 1
+                if not self._count and self._lock:
+                    self._lock.release()
 
 
 def _held(path: Path) -> str:

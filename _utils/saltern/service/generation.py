@@ -187,6 +187,28 @@ def _write(parent: Path, wanted: Generation) -> Path:
     return target
 
 
+def note(var: str, service: str) -> Path:
+    """Return where a host notes the newest generation of a service and the digest of what lies in it.
+
+    :param var: The host's folder for what it keeps.
+    """
+    return Path(var, "generations", service)
+
+
+def as_noted(note: Path, parent: Path, digest: str) -> bool | None:
+    """Return whether a generation on disk is as it was written; None if nobody knows.
+
+    :param note: See :func:`note`.
+    :param parent: Folder of the service's generations.
+    :param digest: Which of them.
+    """
+    folder = parent / digest
+    if not folder.is_dir():
+        return False
+    known = note.read_text().split() if note.is_file() else []
+    return files.digest(folder) == known[1] if known[:1] == [digest] else None
+
+
 def prune(parent: str | Path, used: set[str], keep: int = 3) -> list[str]:
     """Remove all generations but those in use and the newest ``keep``; return their digests."""
     parent = Path(parent)
