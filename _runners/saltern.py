@@ -571,6 +571,8 @@ def report(path: str | None = None) -> Shown:
         told = status(certificates=True)["data"]
         if "failed" in told:
             return {"outputter": "saltern", "data": told}
+        # The status has those alone that go on.
+        told["incidents"] = mended.rows(mended.Journal(mended.file(__opts__)).read())
         cloud, runs = _cloud(), kept.read(kept.folder(__opts__))
         data = facts.gather(cloud, told, runs, _images(cloud), time.time())
         hidden = secrets.read(inventory.secrets_file(__opts__))
@@ -688,7 +690,7 @@ def _cloud() -> Cloud:
 @contextlib.contextmanager
 def _changing(command: str, title: str, cloud: Cloud) -> Iterator[list[str]]:
     """Hold the cloud for what a runner changes, and keep it in the history; yield the names of that."""
-    held = contextlib.closing(lock.take(__opts__, command))
+    held = contextlib.closing(lock.take(__opts__, command, who=kept.who(__opts__)))
     with held, kept.recorded(__opts__, command, title, cloud.settings) as changed:
         yield changed
 

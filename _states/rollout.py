@@ -25,6 +25,7 @@ from saltern.paths import root
 from saltern.run import (
     clusters,
     fleet,
+    history,
     inventory,
     lock,
     pins,
@@ -120,7 +121,9 @@ def locked(name: str) -> dict[str, Any]:
             ret["comment"] = "Not needed: test mode changes nothing."
         else:
             command = here.run.command
-            here.run.lock = lock.take(__opts__, command.text(), command.get("wait", 0))
+            here.run.lock = lock.take(
+                __opts__, command.text(), command.get("wait", 0), history.who(__opts__)
+            )
             ret["comment"] = "Lock acquired."
     return ret
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from saltern.errors import SalternError
-from saltern.run import code
+from saltern.run import code, lock
 from saltern.run.jobs import Answer, Jobs, StateDone, interruptible
 from saltern.run.lock import Lock
 
@@ -130,6 +132,18 @@ def test_the_lock_is_held_by_one_and_names_its_holder(tmp_path):
     held.release()
     held.release()
     Lock(tmp_path / "lock", {"command": "salt-run y"}).release()
+
+
+def test_people_wait_for_remediation_and_it_waits_for_nobody(tmp_path):
+    opts = {"saltern": {"var": str(tmp_path)}, "user": "root"}
+    held = lock.take(opts, "salt-run x", who=lock.REMEDIATION)
+    with pytest.raises(lock.HeldError):
+        lock.take(opts, "salt-run y", who=lock.REMEDIATION)
+    threading.Timer(0.5, held.release).start()
+    mine = lock.take(opts, "salt-run y", who="ann")
+    with pytest.raises(lock.HeldError, match="salt-run y"):
+        lock.take(opts, "salt-run x", who=lock.REMEDIATION)
+    mine.release()
 
 
 def test_the_same_code_has_the_same_digest_on_master_and_minion(tmp_path):

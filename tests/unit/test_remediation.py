@@ -273,3 +273,14 @@ def test_hosts_that_are_gone_leave_nothing_open(journal):
 
 def test_clusters_are_those_of_several_hosts():
     assert list(schedule.clustered(Cloud())) == ["mariadb"]
+
+
+def test_incidents_are_rows_of_the_report(tmp_path):
+    journal = incidents.Journal(tmp_path / "db")
+    journal.seen("one", [Fault(faults.MISSING, "web", "web", "removed")], [faults.MISSING])
+    (row,) = incidents.rows(journal.read())
+    assert {key: row[key] for key in ("host", "what", "until")} == {
+        "host": "one",
+        "what": "container_missing",
+        "until": None,
+    }

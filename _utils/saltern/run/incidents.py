@@ -221,25 +221,35 @@ def _key(one: Mapping[str, Any]) -> tuple[str, str, str]:
     return one["rule"], one["service"], one["name"]
 
 
+def rows(found: Iterable[Incident]) -> list[dict[str, Any]]:
+    """Return incidents as rows of a report: ``since`` and ``until`` in seconds since 1970, the latter None while open."""
+    return [
+        {"since": one["began"], "until": one["ended"]}
+        | {key: one[key] for key in ("host", "service", "name")}
+        | {"what": one["rule"], "done": one["done"] or one["decision"]}
+        for one in found
+    ]
+
+
 def table(found: Sequence[Incident]) -> str:
     """Return incidents as people read them: a line each, and below it what was decided and done."""
     if not found:
         return "No incident"
-    rows = [("since (UTC)", "host", "service", "what", "lasted", "name")]
+    shown = [("since (UTC)", "host", "service", "what", "lasted", "name")]
     below: list[list[str]] = [[]]
     for one in found:
         lasted = took(one["ended"] - one["began"]) if one["ended"] else "goes on"
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["began"]))
         service = one["service"] or "-"
-        rows.append((when, one["host"] or "-", service, one["rule"], lasted, one["name"]))
+        shown.append((when, one["host"] or "-", service, one["rule"], lasted, one["name"]))
         lines = [one["said"].partition("\n")[0]]
         lines += [f"decided: {one['decision']}"] if one["decision"] else []
         times = f" ({one['tries']} times)" if one["tries"] > 1 else ""
         lines += [f"done: {one['done']}{times}".partition("\n")[0]] if one["done"] else []
         below.append([f"    {line}" for line in lines])
-    widths = [max(len(row[number]) for row in rows) for number in range(5)]
+    widths = [max(len(row[number]) for row in shown) for number in range(5)]
     text = []
-    for row, more in zip(rows, below, strict=True):
+    for row, more in zip(shown, below, strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         text += ["  ".join([*cells, row[5]]).rstrip(), *more]
     return "\n".join(text)

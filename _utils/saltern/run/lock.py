@@ -21,17 +21,27 @@ from saltern.paths import root
 
 # How often one that waits looks whether the lock is free.
 _LOOK_SECONDS = 1
+# Who mends what hosts tell of; it needs the cloud for a short time, and everybody waits so many seconds for it.
+REMEDIATION = "remediation"
+_REMEDIATION_SECONDS = 300
 
 
 class HeldError(SalternError):
-    """Another run holds the lock."""
+    """Another run holds the lock.
+
+    :ivar who: Who runs it.
+    """
+
+    def __init__(self, text: str, who: str) -> None:
+        super().__init__(text)
+        self.who = who
 
 
 class Lock:
     """A held lock.
 
     :param path: The lock file; it stays when the lock is released.
-    :param holder: Who asks, for the message to others: ``command``, ``user``, ``since`` (UTC).
+    :param holder: Who asks, for the message to others: ``command``, ``user``, ``who``, ``since`` (UTC).
     :raises HeldError: Another run holds the lock.
     """
 
@@ -47,7 +57,7 @@ class Lock:
         except BlockingIOError:
             os.close(self._descriptor)
             self._descriptor = None
-            raise HeldError(_held(path)) from None
+            raise _held(path) from None
         text = json.dumps({**holder, "pid": os.getpid()}).encode()
         with space.needed(path):
             os.ftruncate(self._descriptor, 0)
@@ -65,22 +75,26 @@ class Lock:
     close = __del__ = release
 
 
-def take(opts: Mapping[str, Any], command: str, patience: float = 0) -> Lock:
+def take(opts: Mapping[str, Any], command: str, patience: float = 0, who: str = "") -> Lock:
     """Take the lock of the cloud.
 
     :param opts: ``__opts__`` of a runner or of a state in an orchestration.
     :param command: Who takes it, for the message to others.
-    :param patience: Seconds to wait for a run that holds it.
+    :param patience: Seconds to wait for a run that holds it; for remediation people wait in any case.
+    :param who: Who runs it, see :func:`saltern.run.history.who`.
     :raises HeldError: Another run holds it.
     """
-    end = time.monotonic() + patience
+    began = time.monotonic()
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    holder = {"command": command, "user": opts.get("user", "?"), "since": since}
+    holder = {"command": command, "user": opts.get("user", "?"), "who": who, "since": since}
     while True:
         try:
             return Lock(f"{root('var', opts)}/rollout.lock", holder)
-        except HeldError:
-            if time.monotonic() >= end:
+        except HeldError as error:
+            meant = error.who == REMEDIATION != who
+            if time.monotonic() - began >= (
+                max(patience, _REMEDIATION_SECONDS) if meant else patience
+            ):
                 raise
             time.sleep(_LOOK_SECONDS)
 
@@ -105,7 +119,7 @@ class Shared:
         """
         with self._guard:
             if not self._count:
-                self._lock = take(self._opts, self._command)
+                self._lock = take(self._opts, self._command, who=REMEDIATION)
             self._count += 1
         try:
             yield
@@ -116,14 +130,14 @@ class Shared:
                     self._lock.release()
 
 
-def _held(path: Path) -> str:
+def _held(path: Path) -> HeldError:
     try:
         holder = json.loads(path.read_text())
     except ValueError:
         holder = {}
-    return (
+    text = (
         "another run holds the cloud: {command} (pid {pid}, user {user}, since {since}). Follow it "
-        "with salt-run saltern.watch; start again when it is done".format(
-            **{"command": "?", "pid": "?", "user": "?", "since": "?", **holder}
-        )
+        "with salt-run saltern.watch; start again when it is done"
     )
+    told = {"command": "?", "pid": "?", "user": "?", "since": "?", **holder}
+    return HeldError(text.format(**told), str(holder.get("who", "")))

@@ -265,7 +265,7 @@ class Mender:
 
     def _orchestrated(self, name: str, pillar: dict[str, Any], those: Sequence[Incident]) -> bool:
         """Run an orchestration; one at a time, as each wants the lock of the cloud for itself."""
-        with self._one_run, kept.acting("remediation"):
+        with self._one_run, kept.acting(lock.REMEDIATION):
             try:
                 with self._turn.taken():
                     pass
