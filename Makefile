@@ -3,9 +3,8 @@
 .PHONY: help setup deploy demo demo-destroy test unit lint locks bench bench-scale bench-remediation soak tempest cluster cluster-test cluster-down upgrade-test clean
 
 bin := .venv/bin
-# The longest tiers first where several run at a time.
 PROCESSES := 3
-tiers := $(wildcard $(addprefix tests/,unit render cloud functional orchestration))
+tiers := $(wildcard $(addprefix tests/,unit render functional orchestration cloud))
 
 # Settings of set-up, passed on only when given to make itself: make setup ADDRESS=10.0.0.10
 settings := $(foreach name,ADDRESS ID PUBLISH_PORT RET_PORT PYTHON,$(if $(filter \
