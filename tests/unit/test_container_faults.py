@@ -49,7 +49,7 @@ def container(**fields) -> Container:
 
 def find(*containers, stopped=None, held=(), written=True, images=("sha256:aaa",)):
     there = {(one.name, one.part): one for one in containers}
-    snapshot = Snapshot(there, {one: one for one in images})
+    snapshot = Snapshot(there, {one: one for one in images}.get)
     return [
         one.rule
         for one in faults.find(WANTED, snapshot, stopped or {}, held, lambda *names: written)

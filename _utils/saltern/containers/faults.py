@@ -67,12 +67,14 @@ def find(
     :param written: Returns of a service and a digest whether that generation is as it was written.
     """
     found = []
-    there = set(snapshot.images.values())
     for service, revision in sorted(wanted.items()):
         containers = {name: one for name, one in revision["containers"].items() if name not in held}
         for name, one in containers.items():
             found += _of_container(service, name, one, snapshot, stopped.get(name))
-            if one["image_id"] not in there:
+            # By its name it costs no call, as long as that is its name.
+            if one["image_id"] != snapshot.image_id(one["image"]) and not snapshot.image_id(
+                one["image_id"]
+            ):
                 said = f"image {one['image']} ({one['image_id'][7:19]}) is not on this host"
                 found.append(Fault(IMAGE, service, name, said))
         for digest in sorted({one["config"] for one in containers.values() if one["config"]}):
