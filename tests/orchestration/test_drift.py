@@ -32,7 +32,7 @@ def test_what_somebody_has_edited_is_shown_until_a_run_has_mended_it(cloud: Clou
     assert cloud.content("two", "alpha") == "by"
     status = cloud.run("saltern.status")
     assert "two  alpha  Write the file of alpha" in status.out
-    assert "orch.deploy makes it so" in status.out
+    assert "orch.deploy` makes it so" in status.out
     assert cloud.deploy().code == 0
     assert "has changed something since" in cloud.run("saltern.status").out
     drift(cloud)

@@ -112,7 +112,9 @@ def text(value: Mapping[str, Any]) -> str:
             f"    next: {value['since']} has changed something since: {_RUNNER} asks again"
         )
     else:
-        lines.append("    next: salt-run saltern.plan shows how, orch.deploy makes it so")
+        lines.append(
+            "    next: `salt-run saltern.plan` shows how; `salt-run state.orchestrate orch.deploy` makes it so"
+        )
     return "\n".join(lines)
 
 
