@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 
 def start() -> None:
@@ -16,19 +16,11 @@ def start() -> None:
     parent = os.getppid()
     # Here, as the master's parent process imports this module and would keep the library as it was.
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "_utils"))
-    from saltern.errors import SalternError
     from saltern.run import command, incidents
     from saltern.run.mender import Mender
 
     # Taken here: in threads Salt's dunders are empty.
-    run = __runners__["state.orchestrate"]
-
-    def orchestrate(name: str, pillar: dict[str, Any]) -> None:
-        done = run(f"orch.{name}", pillar=pillar)
-        if done.get("retcode"):
-            again = command.text(f"state.orchestrate orch.{name}", pillar)
-            raise SalternError(f"{again} failed; run it to see why and to go on")
-
+    orchestrate = functools.partial(command.orchestrate, __runners__["state.orchestrate"])
     journal = incidents.Journal(incidents.file(__opts__))
     Mender(__opts__, orchestrate, journal).run(lambda: os.getppid() != parent)
     os._exit(0)

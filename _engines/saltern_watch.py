@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_ALGORITHM = "PKCS1v15-SHA224"
 _TAG = "saltern/faults"
 _log = logging.getLogger(__name__)
 
@@ -29,6 +28,7 @@ def start() -> None:
 
     from saltern import files, paths
     from saltern.host import look, watch
+    from saltern.run import words
 
     code = [files.stamp(folder, "*.py") for folder in folders]
     # Read once: that takes 40 ms.
@@ -37,7 +37,7 @@ def start() -> None:
 
     def send(serial: int, when: float, found: Any) -> None:
         text = watch.message(__opts__["id"], serial, when, found)
-        signature = base64.b64encode(key.sign(text.encode(), _ALGORITHM)).decode()
+        signature = base64.b64encode(key.sign(text.encode(), words.ALGORITHM)).decode()
         # Its value says nothing: Salt drops what it cannot deliver. It is sent again until the fault is gone.
         fire(_TAG, {"signed": text, "signature": signature})
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 from salt.exceptions import CommandExecutionError
 
-from saltern import masking
+from saltern import masking, space
 from saltern.errors import SalternError
 from saltern.host import facts, prechecks
 from saltern.host.adapter import salt_errors
@@ -51,7 +51,7 @@ def hosts(services: list[str] | None = None) -> list[Check]:
     client, error = _docker()
     info = client.info() if client else {}
     cgroup = f"cgroup v{info.get('CgroupVersion', '1')} ({info.get('CgroupDriver', '?')})"
-    folder = _existing(info.get("DockerRootDir", "/var/lib/docker"))
+    folder = space.existing(info.get("DockerRootDir", "/var/lib/docker"))
     present = (
         [tag for image in client.images() for tag in image["RepoTags"] or ()] if client else []
     )
@@ -143,11 +143,6 @@ def _docker() -> tuple[Any, str]:
         return docker.APIClient(version="auto", timeout=30), ""
     except docker.errors.DockerException as error:
         return None, f"Docker does not answer: {error}"
-
-
-def _existing(path: str) -> Path:
-    """Return the path, or the nearest folder above that exists."""
-    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
 
 
 def _addresses() -> list[str]:

@@ -36,18 +36,15 @@ def faults() -> dict[str, Any]:
         eyes = look.Eyes(__opts__, lambda: bool(__salt__["saltutil.is_running"]("state.*")))
         try:
             found, busy = eyes.look(Engine())
-            docker = Engine().root()
         except SalternError as error:
             found, busy = [look.Fault(look.DOCKER, "", "docker", str(error))], False
-            docker = None
         now, var = time.time(), paths.root("var", __opts__)
         found, _ = faults_.remembered(found, watch.since(var), now, {})
-        places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
         return {
             "faults": [one.plain() for one in found],
             "busy": busy,
             "time": now,
-            "short": space.short(space.free(places | ({"docker": docker} if docker else {}))),
+            "short": space.short(look.room(__opts__)),
             "watched": watch.age(var),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
@@ -20,8 +19,7 @@ from salt.exceptions import CommandExecutionError
 from saltern import files, paths, space
 from saltern.containers import revisions, stops
 from saltern.containers.engine import Engine
-from saltern.errors import SalternError
-from saltern.host import clients, plan_cache, prechecks
+from saltern.host import clients, look, plan_cache, prechecks
 from saltern.host import facts as host_facts
 from saltern.host.adapter import salt_errors
 from saltern.images.names import image_name
@@ -50,7 +48,12 @@ def facts() -> dict[str, Any]:
     running = __salt__["saltutil.is_running"]("state.*")
     busy = {key: running[0][key] for key in ("jid", "fun")} if running else None
     digest = code.digest(code.synced(__opts__["extension_modules"]))
-    return {"code": digest, "busy": busy, "time": time.time(), "short": space.short(_free())}
+    return {
+        "code": digest,
+        "busy": busy,
+        "time": time.time(),
+        "short": space.short(look.room(__opts__)),
+    }
 
 
 def plan_(services: list[str] | None = None, served: str = "") -> dict[str, Any]:
@@ -485,14 +488,6 @@ def _write(path: Path, text: str, mode: int) -> bool:
 @salt_errors()
 def _cloud() -> Mapping[str, Any]:
     return host_facts.fresh_cloud(__pillar__, __opts__, __grains__, __context__)
-
-
-def _free() -> dict[str, tuple[str, float]]:
-    """Return kind to path and free bytes of the places that :data:`saltern.space.LEAST_MB` names."""
-    places = {kind: paths.root(kind, __opts__) for kind in ("etc", "var")}
-    with contextlib.suppress(SalternError):  # where Docker does not answer, the states say so
-        places["docker"] = Engine().root()
-    return space.free(places)
 
 
 def _services(chosen: list[str] | None) -> list[str]:

@@ -461,14 +461,7 @@ def _deploy_started(hosts: Sequence[str]) -> None:
 
 
 def _orchestrate(name: str, pillar: dict[str, Any]) -> None:
-    """Run an orchestration.
-
-    :raises SalternError: It failed.
-    """
-    done = __salt__["state.orchestrate"](f"orch.{name}", pillar=pillar)
-    if done.get("retcode"):
-        again = command.text(f"state.orchestrate orch.{name}", pillar)
-        raise SalternError(f"{again} failed; run it to see why and to go on")
+    command.orchestrate(__salt__["state.orchestrate"], name, pillar)
 
 
 def maintenance(

@@ -56,11 +56,12 @@ def free(places: Mapping[str, str]) -> dict[str, tuple[str, float]]:
 
     :param places: Key of :data:`LEAST_MB` to a path.
     """
-    there = {
-        kind: next(one for one in (Path(path), *Path(path).parents) if one.exists())
-        for kind, path in places.items()
-    }
-    return {kind: (path, shutil.disk_usage(there[kind]).free) for kind, path in places.items()}
+    return {kind: (path, shutil.disk_usage(existing(path)).free) for kind, path in places.items()}
+
+
+def existing(path: str) -> Path:
+    """Return the path, or the nearest folder above that exists."""
+    return next(one for one in (Path(path), *Path(path).parents) if one.exists())
 
 
 def short(free: Mapping[str, tuple[str, float]]) -> list[str]:

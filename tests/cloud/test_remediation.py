@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from tests.waiting import until
 
 from .conftest import ETC, Cloud
 
@@ -16,16 +17,8 @@ from .conftest import ETC, Cloud
 def mended(cloud: Cloud) -> Iterator[Cloud]:
     """The cloud with remediation on, in which nothing is wrong any more."""
     with cloud.settings(remediation={"enabled": True}):
-        until(lambda: not incidents(cloud, "open=True"))
+        until(lambda: not incidents(cloud, "open=True"), "nothing is wrong")
         yield cloud
-
-
-def until(condition: Callable[[], Any], seconds: float = 300) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(1)
 
 
 def incidents(cloud: Cloud, *words: str) -> list[dict[str, Any]]:
@@ -47,9 +40,9 @@ def test_what_was_removed_or_edited_comes_back(mended: Cloud) -> None:
     before = edited.read_text()
     gone.remove(force=True)
     edited.write_text(f"{before}# by hand\n")
-    until(lambda: is_healthy(mended, "placement-api", other_than=gone.id))
-    until(lambda: edited.read_text() == before)
-    until(lambda: not incidents(mended, "open=True"))
+    until(lambda: is_healthy(mended, "placement-api", other_than=gone.id), "it is back")
+    until(lambda: edited.read_text() == before, "the edit is gone")
+    until(lambda: not incidents(mended, "open=True"), "nothing is wrong")
     last = {one["rule"]: one for one in incidents(mended)}
     assert last["container_missing"]["name"] == "placement-api"
     assert last["configuration_changed"]["service"] == "heat"
@@ -63,11 +56,12 @@ def test_what_somebody_has_stopped_is_left_alone_and_shown(mended: Cloud) -> Non
     one = mended.docker.containers.get("heat-api-cfn")
     one.stop()
     try:
-        until(lambda: incidents(mended, "open=True"))
+        until(lambda: incidents(mended, "open=True"), "it is shown")
         (shown,) = incidents(mended, "open=True")
         assert (shown["rule"], shown["name"], shown["done"]) == ("stopped_by_hand", one.name, "")
         one.reload()
         assert one.status == "exited"
     finally:
         one.start()
-    until(lambda: is_healthy(mended, one.name) and not incidents(mended, "open=True"))
+    until(lambda: is_healthy(mended, one.name), "it runs again")
+    until(lambda: not incidents(mended, "open=True"), "it is over")

@@ -27,6 +27,7 @@ from saltern.images.workshop import Workshop, failure
 from saltern.service import certificates, generation, scope, states, tasks, templates
 from saltern.tls import authority
 from saltern.tls import store as certificate_store
+from tests.waiting import until
 
 # Loopback addresses that neither the product nor another test uses.
 HOST, INTERNAL, EXTERNAL = "127.0.9.1", "127.0.9.2", "127.0.9.3"
@@ -246,17 +247,3 @@ class Asking:
             except Exception as error:
                 self.errors.append(repr(error))
             time.sleep(0.1)
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 300) -> Any:
-    """Wait until a condition holds and return its value."""
-    end = time.monotonic() + seconds
-    last: Exception | None = None
-    while time.monotonic() < end:
-        try:
-            if value := condition():
-                return value
-        except Exception as error:
-            last = error
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {what} (last error: {last})")

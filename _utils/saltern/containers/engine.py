@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,12 +167,9 @@ class Engine:
 
     def bounding_set(self) -> int:
         """Return the capabilities that the daemon can give, as a bit mask."""
-        for name in _PID_FILES:
-            try:
-                pid = int(Path(name).read_text())
+        for pid in daemons():
+            with suppress(OSError):
                 return bounding_set(Path(f"/proc/{pid}/status").read_text())
-            except (OSError, ValueError):
-                continue
         return bounding_set(Path("/proc/self/status").read_text())
 
     # -- changing containers -------------------------------------------------------------------
@@ -349,6 +346,16 @@ class Engine:
             ) from error
         except OSError as error:
             raise SalternError(f"Docker: {error}") from error
+
+
+def daemons() -> Iterator[int]:
+    """Yield what files say is the process id of this host's dockerd."""
+    for name in _PID_FILES:
+        try:
+            pid = int(Path(name).read_text())
+        except (OSError, ValueError):
+            continue
+        yield pid
 
 
 def _result(code: int | None, output: Output) -> Result:

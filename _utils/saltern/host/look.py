@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from saltern import files, paths
+from saltern import files, paths, space
 from saltern.containers import faults, revisions, stops
 from saltern.containers.engine import Engine
 from saltern.containers.faults import Fault
 from saltern.containers.host import Host
 from saltern.containers.lock import was_held
+from saltern.errors import SalternError
 from saltern.service import generation
 
 # A rule about Docker itself, beside those about containers.
 DOCKER = "docker_down"
+
+
+def room(opts: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
+    """Return kind to path and free bytes of the places that :data:`saltern.space.LEAST_MB` names.
+
+    :param opts: ``__opts__`` of the minion.
+    """
+    places = {kind: paths.root(kind, opts) for kind in ("etc", "var")}
+    with contextlib.suppress(SalternError):  # where Docker does not answer, others say so
+        places["docker"] = Engine().root()
+    return space.free(places)
 
 
 class Eyes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -16,7 +17,7 @@ from saltern import files
 from saltern.containers import faults, stops
 from saltern.containers.deaths import Deaths, Debounce, pause
 from saltern.containers.dockerapi import LABEL_PREFIX, LABEL_SERVICE
-from saltern.containers.engine import Engine
+from saltern.containers.engine import Engine, daemons
 from saltern.containers.faults import Fault
 from saltern.containers.lock import was_held
 from saltern.errors import SalternError
@@ -213,12 +214,9 @@ def age(var: str | Path) -> float | None:
 
 def dockerd() -> str:
     """Return what names the process of this host's dockerd; nothing if it cannot be seen."""
-    for path in map(Path, ("/var/run/docker.pid", "/run/docker.pid")):
-        try:
-            pid = int(path.read_text())
+    for pid in daemons():
+        with contextlib.suppress(psutil.Error):
             return f"{pid} {psutil.Process(pid).create_time():.0f}"
-        except (OSError, ValueError, psutil.Error):
-            continue
     return ""
 
 

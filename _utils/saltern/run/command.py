@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from saltern import problems
+from saltern.errors import SalternError
 from saltern.problems import Problem
 
 _NAMES = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -65,6 +66,20 @@ def text(name: str, keys: Mapping[str, Any]) -> str:
     """
     carried = {key: value for key, value in keys.items() if value is not None}
     return f"salt-run {name}" + (f" pillar='{json.dumps(carried)}'" if carried else "")
+
+
+def orchestrate(
+    run: Callable[..., Mapping[str, Any]], name: str, pillar: Mapping[str, Any]
+) -> None:
+    """Run an orchestration for who is no person.
+
+    :param run: The runner ``state.orchestrate``.
+    :param name: Such as ``deploy``.
+    :raises SalternError: It failed.
+    """
+    if run(f"orch.{name}", pillar=pillar).get("retcode"):
+        again = text(f"state.orchestrate orch.{name}", pillar)
+        raise SalternError(f"{again} failed; run it to see why and to go on")
 
 
 def given(pillar: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -380,12 +380,7 @@ def table(runs: Iterable[Run]) -> str:
         more.append([f"    {line}" for line in _what(run)])
     if len(rows) == 1:
         return "No run yet"
-    widths = [max(len(row[number]) for row in rows) for number in range(5)]
-    lines = []
-    for row, below in zip(rows, more, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines += ["  ".join([*cells, row[5]]).rstrip(), *below]
-    return "\n".join(lines)
+    return summary.table(rows, more)
 
 
 def text(run: Run) -> str:

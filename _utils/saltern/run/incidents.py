@@ -12,7 +12,7 @@ from typing import Any
 
 from saltern.containers.faults import Fault
 from saltern.paths import root
-from saltern.run.summary import took
+from saltern.run import summary
 
 Incident = dict[str, Any]
 
@@ -238,7 +238,7 @@ def table(found: Sequence[Incident]) -> str:
     shown = [("since (UTC)", "host", "service", "what", "lasted", "name")]
     below: list[list[str]] = [[]]
     for one in found:
-        lasted = took(one["ended"] - one["began"]) if one["ended"] else "goes on"
+        lasted = summary.took(one["ended"] - one["began"]) if one["ended"] else "goes on"
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one["began"]))
         service = one["service"] or "-"
         shown.append((when, one["host"] or "-", service, one["rule"], lasted, one["name"]))
@@ -247,9 +247,4 @@ def table(found: Sequence[Incident]) -> str:
         times = f" ({one['tries']} times)" if one["tries"] > 1 else ""
         lines += [f"done: {one['done']}{times}".partition("\n")[0]] if one["done"] else []
         below.append([f"    {line}" for line in lines])
-    widths = [max(len(row[number]) for row in shown) for number in range(5)]
-    text = []
-    for row, more in zip(shown, below, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        text += ["  ".join([*cells, row[5]]).rstrip(), *more]
-    return "\n".join(text)
+    return summary.table(shown, below)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 # What states return by their tag, `module_|-id_|-name_|-function`.
@@ -49,6 +49,19 @@ def text(running: Running) -> str:
     lines += left_out
     if not tested:
         lines += [f"Next: {one['next']}" for one in phases.values() if one.get("next")]
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[str]], below: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines whose columns, but the last, are as wide as their widest cell.
+
+    :param below: Lines below each row.
+    """
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    lines = []
+    for row, more in zip(rows, below, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines += ["  ".join([*cells, row[-1]]).rstrip(), *more]
     return "\n".join(lines)
 
 
